@@ -1,0 +1,1 @@
+"""How people operate Qingliu: the command line."""

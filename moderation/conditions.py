@@ -1,0 +1,226 @@
+"""Conditions: what a rule looks for, as a small tree, and how it is found in what was read of a message.
+
+Every condition answers with the places that satisfy it (none: not satisfied). A condition about the sender or the
+channel has no place; it answers with `ANYWHERE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from moderation.actions import Field
+    from moderation.reading import Reading
+
+
+class Found(NamedTuple):
+    """A place in a field, in code points of its raw text; `name` is the lexicon class or handle type, `text` the words."""
+
+    start: int
+    end: int
+    field: Field
+    view: str = "plain"
+    name: str = ""
+    text: str = ""
+    parts: tuple[Found, ...] = ()
+
+    def leaves(self) -> tuple[Found, ...]:
+        """Return the single places this one was put together from."""
+        return tuple(chain.from_iterable(p.leaves() for p in self.parts)) if self.parts else (self,)
+
+
+ANYWHERE: Final = Found(-1, -1, "text")
+Key = str
+TEXT: Final[tuple[Field, ...]] = ("text", "window")
+
+
+class Lexicon(Struct, frozen=True, tag=True):
+    """A term of class `name` in one of `fields`."""
+
+    name: str
+    fields: tuple[Field, ...] = TEXT
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return [f for field in self.fields for f in reading.terms(self.name, field)]
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return (frozenset({self.name}),)
+
+
+class HandleOf(Struct, frozen=True, tag=True):
+    """A contact handle of one of `types` (empty: any) in one of `fields`."""
+
+    types: frozenset[str] = frozenset()
+    fields: tuple[Field, ...] = TEXT
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return [
+            Found(*h.span, h.field, name="handle", text=f"{h.type}:{h.value}")
+            for h in reading.handles
+            if h.field in self.fields and (not self.types or h.type in self.types)
+        ]
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return (frozenset({HANDLE_KEY}),)
+
+
+class Pattern(Struct, frozen=True, tag=True):
+    """An RE2 pattern on the folded text of one of `fields`."""
+
+    regex: str
+    fields: tuple[Field, ...] = ("text",)
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return [f for field in self.fields for f in reading.pattern(self.regex, field)]
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return ()
+
+
+class Signal(Struct, frozen=True, tag=True):
+    """A sign of disguise or noise in the raw text, by name."""
+
+    name: str
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return (ANYWHERE,) if reading.signal(self.name) else ()
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return (frozenset({NOISE_KEY}),) if self.name in NOISE else ()
+
+
+class Context(Struct, frozen=True, tag=True):
+    """A fact about sender, recipient or channel, by name."""
+
+    name: str
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return (ANYWHERE,) if reading.fact(self.name) else ()
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return ()
+
+
+class Guard(Struct, frozen=True, tag=True):
+    """A condition that has a name of its own, in guards.yaml."""
+
+    name: str
+    condition: Condition
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return self.condition.find(reading)
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return self.condition.clauses()
+
+
+class AnyOf(Struct, frozen=True, tag=True):
+    """At least one part."""
+
+    parts: tuple[Condition, ...]
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return [f for part in self.parts for f in part.find(reading)]
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        """Whoever satisfies a part has a key of that part's first clause; a part without any lets everything by."""
+        firsts = [part.clauses() for part in self.parts]
+        return (frozenset().union(*(c[0] for c in firsts)),) if all(firsts) else ()
+
+
+class NoneOf(Struct, frozen=True, tag=True):
+    """No part at all."""
+
+    parts: tuple[Condition, ...]
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        return () if any(part.find(reading) for part in self.parts) else (ANYWHERE,)
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return ()
+
+
+class AllOf(Struct, frozen=True, tag=True):
+    """Every part; with `within`, their places together span at most that many characters of one field."""
+
+    parts: tuple[Condition, ...]
+    within: int | None = None
+
+    def find(self, reading: Reading) -> Sequence[Found]:
+        places: list[Sequence[Found]] = []
+        for part in self.parts:
+            found = part.find(reading)
+            if not found:
+                return ()
+            if ANYWHERE not in found:
+                places.append(found)
+        hull = _tightest(places)
+        if hull is None or (self.within is not None and hull.end - hull.start > self.within):
+            return ()
+        return (hull,)
+
+    def clauses(self) -> tuple[frozenset[Key], ...]:
+        return tuple(chain.from_iterable(part.clauses() for part in self.parts))
+
+
+Condition = Lexicon | HandleOf | Pattern | Signal | Context | Guard | AnyOf | NoneOf | AllOf
+
+#: The key under which a message with any handle is looked up among rules.
+HANDLE_KEY: Final = "=handle"
+#: The key of messages long and monotonous enough that the signals in NOISE are worth counting.
+NOISE_KEY: Final = "=noise"
+NOISE: Final = frozenset({"long_run", "newlines"})
+
+
+def _tightest(places: list[Sequence[Found]]) -> Found | None:
+    """Return the shortest stretch of one field that holds a place of each list; None if no field does.
+
+    Places in different fields (a lure in the text, its handle in the name) belong together too: then the stretch is
+    the text's part.
+    """
+    if not places:
+        return ANYWHERE
+    fields = {f.field for found in places for f in found}
+    best: Found | None = None
+    for field in sorted(fields, key=_FIELD_ORDER.__getitem__):
+        here = [[f for f in found if f.field == field] for found in places]
+        hull = _window(here, field) if all(here) else None
+        if hull and (best is None or hull.end - hull.start < best.end - best.start):
+            best = hull
+    return best or _across(places)
+
+
+def _window(lists: list[list[Found]], field: Field) -> Found:
+    """Return the smallest window over sorted places that holds one of each list: advance whichever starts first."""
+    lists = [sorted(found) for found in lists]
+    at = [0] * len(lists)
+    best: tuple[int, tuple[Found, ...]] | None = None
+    while True:
+        chosen = tuple(found[i] for found, i in zip(lists, at, strict=True))
+        size = max(f.end for f in chosen) - min(f.start for f in chosen)
+        if best is None or size < best[0]:
+            best = (size, chosen)
+        first = min(range(len(lists)), key=lambda k: chosen[k].start)
+        at[first] += 1
+        if at[first] == len(lists[first]):
+            return _hull(best[1], field)
+
+
+def _across(places: list[Sequence[Found]]) -> Found:
+    chosen = tuple(min(found, key=lambda f: _FIELD_ORDER[f.field]) for found in places)
+    field = min((f.field for f in chosen), key=_FIELD_ORDER.__getitem__)
+    hull = _hull(tuple(f for f in chosen if f.field == field), field)
+    return hull._replace(parts=chosen)
+
+
+def _hull(chosen: Iterable[Found], field: Field) -> Found:
+    parts = tuple(chosen)
+    view = next((p.view for p in parts if p.view != "plain"), "plain")
+    return Found(min(p.start for p in parts), max(p.end for p in parts), field, view, parts=parts)
+
+
+_FIELD_ORDER: Final[dict[Field, int]] = {"text": 0, "window": 1, "name": 2, "guild": 3, "signature": 4}

@@ -1,0 +1,245 @@
+"""From hits to a verdict, from a verdict and the player's standing to actions and cases. Pure tables and arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from moderation.actions import (
+    Action,
+    Case,
+    Evidence,
+    Handle,
+    Hit,
+    How,
+    Judgement,
+    Label,
+    RuleRef,
+    Scope,
+    Source,
+    Target,
+    Verdict,
+    What,
+    When,
+    Where,
+    Who,
+    Why,
+    action_id,
+)
+from moderation.context import Tier
+from moderation.events import ChatEvent
+from moderation.policy import FOREVER, Policy, Step
+from moderation.standing import Standing, Strike
+
+WhyHuman = Literal["low_confidence", "vip", "policy", "budget", "degraded"]
+_HOUR_MS: Final = 3_600_000
+
+
+class Finding(Struct, frozen=True):
+    """What was found in one event, before anyone asked the ledger. `hits` holds shadow hits too; they weigh nothing."""
+
+    event: ChatEvent
+    verdict: Verdict
+    score: float
+    hits: tuple[Hit, ...]
+    handles: tuple[Handle, ...]
+    tier: Tier
+    label: Label | None = None
+    folded: str = ""
+    over_budget: bool = False
+
+
+class Outcome(Struct, frozen=True):
+    """What becomes of one event: the judgement (its actions in it) and, where a human should look, a case."""
+
+    judgement: Judgement
+    case: Case | None = None
+
+
+def scores(hits: Sequence[Hit]) -> dict[Label, float]:
+    """Add up live hits per label: independent pieces of evidence, so 1 - the product of the doubts, in points.
+
+    Two hits of 50 make 75; no number of hits makes more than 100.
+    """
+    doubt: dict[Label, float] = {}
+    for hit in hits:
+        if hit.status != "shadow":
+            doubt[hit.label] = doubt.get(hit.label, 1.0) * (1 - min(100, max(0, hit.weight)) / 100)
+    return {label: round(100 * (1 - d), 1) for label, d in doubt.items()}
+
+
+def weigh(policy: Policy, hits: Sequence[Hit]) -> tuple[Verdict, Label | None, float]:
+    """Return verdict, label and score: of the labels that reach furthest past their thresholds, the highest score."""
+    order: dict[Verdict, int] = {"allow": 0, "review": 1, "act": 2}
+    ranked = [(_verdict(policy, label, score), score, label) for label, score in scores(hits).items()]
+    best = max(ranked, key=lambda r: (order[r[0]], r[1]), default=None)
+    return (best[0], best[2] if best[0] != "allow" else None, best[1]) if best else ("allow", None, 0.0)
+
+
+def _verdict(policy: Policy, label: Label, score: float) -> Verdict:
+    bar = policy.labels[label]
+    return "act" if score >= bar.act else "review" if score >= bar.review else "allow"
+
+
+def strike(policy: Policy, finding: Finding, now: int) -> Strike | None:
+    """Return the strike to be counted before deciding; None where no ladder is climbed."""
+    if finding.verdict != "act" or finding.label is None or finding.over_budget:
+        return None
+    ladder = policy.ladders[policy.labels[finding.label].ladder]
+    if not any(step.automatic for step in ladder.steps[finding.tier]):
+        return None
+    event = finding.event
+    return Strike(event.sender.account_id, ladder.name, event.event_id, event.ts, now)
+
+
+class Decision(Struct, frozen=True):
+    """Everything an outcome is made from: the finding, and what only the edge knows. Times are milliseconds."""
+
+    policy: Policy
+    ruleset: str
+    finding: Finding
+    now: int
+    standing: Standing | None = None
+    source: Source | None = None
+    degraded: bool = False
+
+    @property
+    def _judged(self) -> int:
+        """When the event was first judged: redelivered, it gets the same times and so the same bytes."""
+        return self.standing.at if self.standing else self.now
+
+    def outcome(self) -> Outcome:
+        """Decide: allow, a case for a human, or actions from the ladder."""
+        finding = self.finding
+        if finding.verdict == "allow":
+            return Outcome(self._judgement("allow", ()))
+        if finding.verdict == "review":
+            return self._ask("low_confidence", self._step(1))
+        return self._act()
+
+    def _act(self) -> Outcome:
+        if self.finding.over_budget:
+            return self._ask("budget", self._step(1))
+        if self.degraded:
+            return self._ask("degraded", self._step(1), self._retract())
+        if self.standing is None:
+            return self._ask("vip" if self.finding.tier == "vip" else "policy", self._step(1))
+        step = self._step(self.standing.step)
+        actions = self._actions(step)
+        judgement = self._judgement("act" if actions else "review", actions)
+        return Outcome(judgement, self._case("policy", judgement, step) if step.review else None)
+
+    def _step(self, number: int) -> Step:
+        label = self.finding.label
+        ladder = self.policy.ladders[self.policy.labels[label].ladder] if label else None
+        return ladder.step(self.finding.tier, number) if ladder else Step(review=True)
+
+    def _actions(self, step: Step) -> tuple[Action, ...]:
+        """Turn a step into actions. A merged strike only takes its message down: its sanction is already under way."""
+        out = list(self._retract()) if step.retract or (self.standing and self.standing.merged) else []
+        if self.standing and not self.standing.merged:
+            if step.mute_s is not None:
+                out.append(self._order("mute", step.mute_scope, step.mute_s, shadow=step.shadow))
+            if step.ban_s is not None:
+                out.append(self._order("ban", ("account",), step.ban_s))
+        return tuple(out)
+
+    def _retract(self) -> tuple[Action, ...]:
+        return (self._order("retract", ("message",), FOREVER),)
+
+    def _order(self, slot: str, scope: tuple[Scope, ...], seconds: int, *, shadow: bool = False) -> Action:
+        finding, event, label = self.finding, self.finding.event, self.finding.label
+        sender, retract = event.sender, slot == "retract"
+        return Action(
+            action_id=action_id(event.event_id, slot, sender.account_id),
+            action="revert" if retract else "mute" if slot == "mute" else "ban",
+            target=Target(
+                sender.account_id,
+                role_id=sender.role_id,
+                device_id=sender.device_id,
+                message_ids=(event.event_id,) if retract else (),
+            ),
+            scope=scope,
+            duration_s=seconds or None,
+            until=self._judged + seconds * 1000 if seconds else None,
+            deliver_before=event.ts + self.policy.void_after_s * 1000,
+            created_at=self._judged,
+            reason_code=f"{label}.{slot}",
+            reason_text=self.policy.labels[label].reason if label else "",
+            mode="auto",
+            ruleset=self.ruleset,
+            event_id=event.event_id,
+            label=label,
+            score=finding.score,
+            visibility="self_only" if shadow else "all",
+            source=self.source,
+            rules=tuple(RuleRef(h.rule, h.revision) for h in finding.hits if h.status != "shadow"),
+            evidence=self._evidence(),
+            degraded=self.degraded,
+            extra=event.extra,
+        )
+
+    def _evidence(self) -> Evidence:
+        finding, event = self.finding, self.finding.event
+        sender = event.sender
+        live = [h for h in finding.hits if h.status != "shadow"]
+        return Evidence(
+            who=Who(
+                sender.account_id,
+                role_id=sender.role_id,
+                name=sender.name,
+                level=sender.level,
+                vip=sender.vip,
+                guild=sender.guild,
+                tier=finding.tier,
+            ),
+            when=When(event.ts, self._judged),
+            where=Where(
+                event.server_id,
+                event.channel,
+                recipient=event.recipient.account_id if event.recipient else None,
+                game_id=event.game_id,
+            ),
+            what=What(
+                event.text,
+                finding.folded,
+                spans=tuple(h.span for h in live if h.span and h.field == "text"),
+                handles=finding.handles,
+            ),
+            why=Why(finding.label or "", finding.score, tuple(h.because for h in live)),
+            how=How(
+                self.policy.labels[finding.label].ladder if finding.label and self.standing else "",
+                self.standing.step if self.standing else 0,
+            ),
+        )
+
+    def _judgement(self, verdict: Verdict, actions: tuple[Action, ...]) -> Judgement:
+        finding = self.finding
+        return Judgement(
+            event_id=finding.event.event_id,
+            verdict=verdict,
+            score=finding.score,
+            actions=actions,
+            handles=finding.handles,
+            hits=finding.hits,
+            label=finding.label,
+        )
+
+    def _ask(self, why: WhyHuman, step: Step, actions: tuple[Action, ...] = ()) -> Outcome:
+        judgement = self._judgement("act" if actions else "review", actions)
+        return Outcome(judgement, self._case(why, judgement, step))
+
+    def _case(self, why: WhyHuman, judgement: Judgement, step: Step) -> Case:
+        return Case(
+            case_id=action_id(self.finding.event.event_id, "case", self.finding.event.sender.account_id),
+            event=self.finding.event,
+            judgement=msgspec.structs.replace(judgement, actions=()),
+            why_human=why,
+            suggested=step.words(),
+            created_at=self._judged,
+            due_at=self._judged + self.policy.case_due_h * _HOUR_MS,
+            source=self.source,
+        )

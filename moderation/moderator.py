@@ -1,0 +1,231 @@
+"""The one class the edges call: events in, findings out; findings and standings in, outcomes out.
+
+    event ─ read ─ rules ─ windows ─ weigh ─▶ Finding ──(ledger: Strike ▶ Standing)──▶ Outcome
+
+`judge` must see every event once, in order, because it keeps the local windows; seeing one again does no harm.
+`decide` keeps nothing. Neither waits, fails, or looks at a clock: the time is an argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from moderation import decide
+from moderation.actions import Hit, Source
+from moderation.conditions import Found
+from moderation.context import tier
+from moderation.decide import Decision, Finding, Outcome
+from moderation.events import ChatEvent
+from moderation.reading import Reader, Reading
+from moderation.rule import Count, Rule
+from moderation.ruleset import RuleSet
+from moderation.standing import Standing, Strike
+from moderation.windows import DEPTH, DISTINCT, SHORT, Entry, Windows, pieces, within
+
+_NOISE: Final = {code: None for code in range(128) if not chr(code).isalnum()} | dict.fromkeys(
+    range(ord("0"), ord("9") + 1), "0"
+)
+_TAIL: Final = "abcdefghijklmnopqrstuvwxyz0"
+#: A short message that may be a piece of something: it has a letter or digit, or is hardly a word.
+_PIECE: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]|^.{1,4}$")
+_NO_MARKS: Final[frozenset[str]] = frozenset()
+_HOUR_MS: Final = 3_600_000
+
+
+def fingerprint(folded: str) -> int:
+    """Return a 64-bit key that texts share which differ in digits, punctuation or a trailing scrap of letters."""
+    masked = folded.translate(_NOISE)
+    trimmed = masked.rstrip(_TAIL)
+    return xxh3_64_intdigest((trimmed if len(trimmed) >= 4 else masked).encode())
+
+
+class Moderator:
+    """Judges events under one rule set, with the windows of one worker. `adopt` swaps the rules between events."""
+
+    def __init__(self, rules: RuleSet, windows: Windows | None = None) -> None:
+        self.windows = windows if windows is not None else Windows()
+        self.adopt(rules)
+
+    def adopt(self, rules: RuleSet) -> None:
+        """Judge from now on under `rules`; the windows stay."""
+        self.rules = rules
+        self._reader = Reader(rules)
+        self._floods = tuple(r for r in rules.always if counts_everything(r))
+        self._flood_from = min((r.count.at_least for r in self._floods if r.count), default=DEPTH + 1)
+        self._always = tuple(r for r in rules.always if not counts_everything(r))
+
+    def judge(self, event: ChatEvent) -> Finding:
+        """Find what is in an event and remember it in the windows."""
+        reading = self._reader.read(event)
+        matched = list(self._matched(reading))
+        entry = self._entry(reading, matched)
+        timeline = self.windows.add(event.sender.account_id, entry)
+        hits = [h for rule, found in matched if (h := self._hit(rule, found, reading, timeline, entry))]
+        if len(timeline) >= self._flood_from:
+            hits += self._flooding(reading, timeline, entry)
+        if entry.short and len(timeline) > 1 and _PIECE.search(entry.short):
+            reading, split = self._split(reading, timeline, entry)
+            hits += (h for h in split if h.rule not in {old.rule for old in hits})
+        return self._finding(reading, hits)
+
+    def strike(self, finding: Finding, now: int) -> Strike | None:
+        """Return what to ask the ledger about a finding; None where there is nothing to ask."""
+        return decide.strike(self.rules.policy, finding, now)
+
+    def decide(
+        self,
+        finding: Finding,
+        now: int,
+        standing: Standing | None = None,
+        *,
+        source: Source | None = None,
+        degraded: bool = False,
+    ) -> Outcome:
+        """Decide what becomes of a finding. `degraded`: there was something to ask, and the ledger did not answer."""
+        return Decision(self.rules.policy, self.rules.hash, finding, now, standing, source, degraded).outcome()
+
+    def _matched(self, reading: Reading) -> Iterator[tuple[Rule, Found]]:
+        """Yield the rules whose condition and context hold, with the place; guards and counts are still to come."""
+        if reading.keys:
+            for rule in self.rules.candidates(reading.keys):
+                yield from self._try(rule, reading)
+        for rule in self._always:
+            yield from self._try(rule, reading)
+
+    @staticmethod
+    def _try(rule: Rule, reading: Reading) -> Iterator[tuple[Rule, Found]]:
+        if not rule.in_force(reading.event) or not all(c.find(reading) for c in rule.context):
+            return
+        places = rule.when.find(reading) if rule.when else (_WHOLE,)
+        if places:
+            yield rule, places[0]
+
+    def _hit(
+        self, rule: Rule, found: Found, reading: Reading, timeline: deque[Entry], entry: Entry
+    ) -> Hit | None:
+        if rule.count and not self._counted(rule, rule.count, reading, timeline, entry):
+            return None
+        if any(guard.find(reading) for guard in rule.unless):
+            return None
+        weight = rule.score + sum(b.add for b in rule.boosts if b.condition.find(reading))
+        return Hit(
+            rule=rule.id,
+            revision=rule.revision,
+            label=rule.label,
+            weight=min(100, max(0, weight)),
+            because=explain_why(rule, found),
+            span=(found.start, found.end) if found.start >= 0 else None,
+            field=found.field,
+            view=found.view,
+            status="shadow" if rule.status == "shadow" else "canary" if rule.status == "canary" else "live",
+        )
+
+    def _counted(self, rule: Rule, count: Count, reading: Reading, timeline: deque[Entry], entry: Entry) -> bool:
+        every = counts_everything(rule)
+        lines = list(self._timelines(count, reading, timeline, entry))
+        return any(tally(count, line, entry, every=every) >= count.at_least for line in lines)
+
+    def _timelines(
+        self, count: Count, reading: Reading, timeline: deque[Entry], entry: Entry
+    ) -> Iterator[deque[Entry]]:
+        if count.by in ("sender", "sender_text"):
+            yield timeline
+        elif count.by == "text":
+            yield self.windows.add((count.counter, entry.text), entry)
+        else:
+            for handle in reading.handles:
+                yield self.windows.add((count.counter, handle.type, handle.value), entry)
+
+    def _entry(self, reading: Reading, matched: Sequence[tuple[Rule, Found]]) -> Entry:
+        event, folded = reading.event, reading.texts["text"].folded.text
+        return Entry(
+            event.ts,
+            event.client_msg_id or event.event_id,
+            event.sender.account_id,
+            fingerprint(folded),
+            event.recipient.account_id if event.recipient else None,
+            folded if len(folded) <= SHORT else None,
+            frozenset(r.count.counter for r, _ in matched if r.count) if matched else _NO_MARKS,
+        )
+
+    def _flooding(self, reading: Reading, timeline: deque[Entry], entry: Entry) -> Iterator[Hit]:
+        """Try the rules that only count: what is said does not matter, how often does."""
+        for rule in self._floods:
+            if rule.count and len(timeline) >= rule.count.at_least and rule.in_force(reading.event):
+                hit = self._hit(rule, _WHOLE, reading, timeline, entry)
+                if hit:
+                    yield hit
+
+    def _split(self, reading: Reading, timeline: deque[Entry], entry: Entry) -> tuple[Reading, list[Hit]]:
+        """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
+        parts = pieces(timeline, entry)
+        if not parts:
+            return reading, []
+        joined = self._reader.joined(reading, parts)
+        own = len(joined.texts["window"].folded.raw) - len(parts[-1])
+        hits = []
+        for rule, found in self._matched(joined):
+            if max((f.end for f in found.leaves() if f.field == "window"), default=0) > own:
+                hit = self._hit(rule, found, joined, timeline, entry)
+                hits += [msgspec.structs.replace(hit, span=(0, len(reading.event.text)))] if hit else []
+        if hits:
+            whole, known = (0, len(reading.event.text)), {(h.type, h.value) for h in reading.handles}
+            late = (h for h in joined.handles if h.field == "window" and h.span[1] > own)
+            new = (msgspec.structs.replace(h, span=whole) for h in late if (h.type, h.value) not in known)
+            joined.handles = (*reading.handles, *new)
+        return (joined if hits else reading), hits
+
+    def _finding(self, reading: Reading, hits: list[Hit]) -> Finding:
+        policy, event = self.rules.policy, reading.event
+        verdict, label, score = decide.weigh(policy, hits) if hits else ("allow", None, 0.0)
+        return Finding(
+            event,
+            verdict,
+            score,
+            tuple(hits),
+            reading.handles,
+            tier(event, policy.bounds),
+            label,
+            reading.texts["text"].folded.text if hits else "",
+            over_budget=verdict == "act" and not self._affordable(event, hits),
+        )
+
+    def _affordable(self, event: ChatEvent, hits: Sequence[Hit]) -> bool:
+        """Tell whether no rule behind an automatic action has used up its budget for this hour (of event time)."""
+        within_budget = True
+        for hit in hits:
+            budget = self.rules.by_id[hit.rule].budget
+            if budget is not None and hit.status != "shadow":
+                within_budget &= self.windows.spend(hit.rule, event.event_id, event.ts, _HOUR_MS) <= budget
+        return within_budget
+
+
+#: A rule without a condition is about the whole message.
+_WHOLE: Final = Found(-1, -1, "text")
+
+
+def counts_everything(rule: Rule) -> bool:
+    """Tell whether a rule counts a sender's messages whatever they say and wherever."""
+    return rule.when is None and not rule.context and rule.count is not None and rule.count.by in ("sender", "sender_text")
+
+
+def tally(count: Count, timeline: deque[Entry], entry: Entry, *, every: bool) -> int:
+    """Count the distinct values on a timeline, up to `entry`, of the messages that met the counter's condition."""
+    seen = [e for e in within(timeline, entry.ts, count.within_s * 1000) if every or count.counter in e.marks]
+    if count.by == "sender_text":
+        seen = [e for e in seen if e.text == entry.text]
+    return len({DISTINCT[count.distinct](e) for e in seen})
+
+
+def explain_why(rule: Rule, found: Found) -> str:
+    """Fill the rule's template with the words found, one per class; a class without a place stays as it is named."""
+    words: dict[str, str] = {}
+    for leaf in found.leaves():
+        words.setdefault(leaf.name, leaf.text)
+    return re.sub(r"\{(\w+)\}", lambda m: words.get(m[1], m[1]), rule.because)

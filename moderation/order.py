@@ -1,0 +1,84 @@
+"""Commands of humans, and the actions they become. A human's order outranks an automatic one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from moderation.actions import Action, BanCommand, Command, MuteCommand, RevertCommand, Scope, Source, action_id
+from moderation.errors import DeadReason, EventError
+from moderation.events import MAX_RECORD_BYTES
+
+_decoder: Final = msgspec.json.Decoder(Command)
+
+
+def decode_command(value: bytes | None, key: bytes | None) -> Command:
+    """Decode one record of the commands topic, whose key is the account the command is about. Raises EventError."""
+    if not value:
+        raise EventError(DeadReason.TOMBSTONE if value is None else DeadReason.EMPTY)
+    if len(value) > MAX_RECORD_BYTES:
+        raise EventError(DeadReason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
+    try:
+        command = _decoder.decode(value)
+    except msgspec.ValidationError as exc:
+        raise EventError(DeadReason.SCHEMA, str(exc)) from None
+    except UnicodeDecodeError as exc:
+        raise EventError(DeadReason.NOT_UTF8, str(exc)) from None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise EventError(DeadReason.NOT_JSON, str(exc)) from None
+    if key != account_of(command).encode():
+        raise EventError(DeadReason.KEY_MISMATCH, "the record's key is not the account the command is about")
+    return command
+
+
+def account_of(command: Command) -> str:
+    """Return the account a command is about."""
+    return command.account_id if isinstance(command, RevertCommand) else command.target.account_id
+
+
+def sanction(command: MuteCommand | BanCommand, ruleset: str, source: Source | None = None) -> Action:
+    """Return the action a manual mute or ban orders. Its times are the command's, so a redelivery says the same."""
+    kind = "mute" if isinstance(command, MuteCommand) else "ban"
+    seconds = command.duration_s
+    return Action(
+        action_id=action_id(command.command_id, kind, command.target.account_id),
+        action="mute" if kind == "mute" else "ban",
+        target=command.target,
+        scope=command.scope,
+        duration_s=seconds,
+        until=command.ts + seconds * 1000 if seconds else None,
+        deliver_before=None,
+        created_at=command.ts,
+        reason_code=f"manual.{kind}",
+        reason_text="您已被客服处理，如有疑问请联系客服。",
+        mode="manual",
+        ruleset=ruleset,
+        source=source,
+        operator=command.operator,
+    )
+
+
+def undo(command: RevertCommand, undone: Action, ruleset: str, source: Source | None = None) -> Action:
+    """Return the action that undoes another: its id depends on what is undone alone, so undoing twice is one effect."""
+    scope: tuple[Scope, ...] = ("message",) if undone.action == "revert" else (undone.action,)
+    return Action(
+        action_id=action_id(undone.action_id, "undo", undone.target.account_id),
+        action="revert",
+        target=undone.target,
+        scope=scope,
+        duration_s=None,
+        until=None,
+        deliver_before=None,
+        created_at=command.ts,
+        reason_code="manual.revert",
+        reason_text="您的申诉已通过，处罚已解除。",
+        mode="manual",
+        ruleset=ruleset,
+        event_id=undone.event_id,
+        label=undone.label,
+        source=source,
+        reverts=undone.action_id,
+        rules=undone.rules,
+        operator=command.operator,
+    )

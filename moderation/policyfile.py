@@ -1,0 +1,61 @@
+"""policy.yaml and the way it becomes a `Policy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+from moderation.actions import Label
+from moderation.context import TIERS, Bounds, Tier
+from moderation.document import Node, Problems
+from moderation.policy import Ladder, LabelPolicy, Policy, Step, parse_step
+
+_TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h")
+_BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days")
+
+
+def read_policy(problems: Problems, node: Node) -> Policy | None:
+    """Read policy.yaml; None where it is unusable (the problems say why)."""
+    top = problems.mapping(node, _TOP, ("tiers", "labels", "ladders"))
+    if len(top.keys() & {"tiers", "labels", "ladders"}) < 3:
+        return None
+    tiers = problems.mapping(top["tiers"], _BOUNDS, _BOUNDS)
+    ladders = {name: _ladder(problems, name, child) for name, child in problems.entries(top["ladders"]).items()}
+    labels = problems.mapping(top["labels"], get_args(Label), get_args(Label))
+    return Policy(
+        bounds=Bounds(**{k: problems.integer(v, 0, 0, 100_000) for k, v in tiers.items()}),
+        labels={name: _label(problems, child, ladders) for name, child in labels.items()},  # type: ignore[misc]  # keys are Labels
+        ladders=ladders,
+        void_after_s=problems.integer(top.get("void_after_s"), 600, 10, 86_400),
+        case_due_h=problems.integer(top.get("case_due_h"), 24, 1, 720),
+    )
+
+
+def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> LabelPolicy:
+    entry = problems.mapping(node, ("review", "act", "ladder", "告知"), ("review", "act", "ladder", "告知"))
+    review = problems.integer(entry.get("review"), 40, 1, 100)
+    act = problems.integer(entry.get("act"), 70, 1, 101)
+    if act < review:
+        problems.problem(node, "E401", f"act（{act}）不能低于 review（{review}）")
+    ladder = problems.choice(entry.get("ladder"), ladders, next(iter(ladders), ""))
+    return LabelPolicy(review, act, ladder, problems.text(entry.get("告知"), most=100))
+
+
+def _ladder(problems: Problems, name: str, node: Node) -> Ladder:
+    tiers = problems.mapping(node, TIERS, TIERS)
+    steps: dict[Tier, tuple[Step, ...]] = {t: (Step(review=True),) for t in TIERS}
+    for tier, child in tiers.items():
+        rungs = [_step(problems, item) for item in problems.items(child)]
+        if rungs:
+            steps[tier] = tuple(rungs)  # type: ignore[index]  # mapping() let only tiers by
+        else:
+            problems.problem(child, "E402", "处罚阶梯至少要有一级")
+    return Ladder(name, steps)
+
+
+def _step(problems: Problems, node: Node) -> Step:
+    try:
+        return parse_step(problems.text(node))
+    except ValueError as exc:
+        problems.problem(node, "E403", str(exc))
+        return Step(review=True)

@@ -1,0 +1,124 @@
+"""The conditions of rules and guards, read from their nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+import re2
+
+from moderation import conditions as c
+from moderation.actions import Field, HandleType
+from moderation.conditions import Condition
+from moderation.context import FACTS
+from moderation.document import Node, Problems, suggest
+from moderation.reading import SIGNALS
+from moderation.ruleset import compile_pattern
+
+_KINDS: Final = ("all", "any", "none", "lexicon", "handle", "signal", "context", "guard", "pattern")
+#: RE2 is linear, yet a pattern is for shapes, not for word lists.
+MAX_PATTERN: Final = 512
+
+
+class Conditions:
+    """Reads conditions against the lexicon classes and guards there are; what is wrong goes to the problems."""
+
+    def __init__(self, problems: Problems, classes: set[str], guards: Mapping[str, Condition]) -> None:
+        self._p = problems
+        self._classes = classes
+        self._guards = guards
+
+    def read(self, node: Node) -> Condition | None:
+        """Read one condition: a mapping with exactly one of the kinds above."""
+        entry = self._p.mapping(node, (*_KINDS, "within", "in"))
+        kinds = [k for k in _KINDS if k in entry]
+        if len(kinds) != 1:
+            self._p.problem(node, "E301", f"一个条件只写一种：{'、'.join(_KINDS)}")
+            return None
+        kind = kinds[0]
+        for extra, allowed in (("within", ("all",)), ("in", ("lexicon", "handle", "pattern"))):
+            if extra in entry and kind not in allowed:
+                self._p.problem(entry[extra], "E302", f"{extra} 只能和 {'、'.join(allowed)} 一起写")
+        return self._one(kind, entry)
+
+    def several(self, node: Node | None) -> tuple[Condition, ...]:
+        """Read a list of conditions; those that are wrong are left out (and noted)."""
+        return tuple(c for item in (self._p.items(node) if node else ()) if (c := self.read(item)) is not None)
+
+    def contexts(self, node: Node | None) -> tuple[Condition, ...]:
+        """Read the context of a rule: names of facts, all of which must hold; "not X" where X must not."""
+        out: list[Condition] = []
+        for item in self._p.items(node) if node else ():
+            name = self._p.text(item)
+            bare = name.removeprefix("not ").strip()
+            if self._known(item, "情境", bare, FACTS):
+                fact = c.Context(bare)
+                out.append(c.NoneOf((fact,)) if bare != name else fact)
+        return tuple(out)
+
+    def _one(self, kind: str, entry: Mapping[str, Node]) -> Condition | None:
+        node = entry[kind]
+        match kind:
+            case "all":
+                parts = self.several(node)
+                within = self._p.integer(entry["within"], 24, 1, 2048) if "within" in entry else None
+                return c.AllOf(parts, within) if self._some(node, parts) else None
+            case "any":
+                parts = self.several(node)
+                return c.AnyOf(parts) if self._some(node, parts) else None
+            case "none":
+                parts = self.several(node)
+                return c.NoneOf(parts) if self._some(node, parts) else None
+            case "lexicon":
+                return self._lexicon(node, entry)
+            case "handle":
+                return self._handle(node, entry)
+            case "pattern":
+                return self._pattern(node, entry)
+            case _:
+                return self._named(kind, node)
+
+    def _some(self, node: Node, parts: tuple[Condition, ...]) -> bool:
+        if not parts:
+            self._p.problem(node, "E303", "这里至少要有一个条件")
+        return bool(parts)
+
+    def _lexicon(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
+        names = [name for name in self._p.texts(node) if self._known(node, "词库", name, self._classes)]
+        parts = tuple(c.Lexicon(name, self._fields(entry, c.TEXT)) for name in names)
+        return parts[0] if len(parts) == 1 else c.AnyOf(parts) if parts else None
+
+    def _handle(self, node: Node, entry: Mapping[str, Node]) -> Condition:
+        types = [t for t in self._p.texts(node) if t != "any" and self._known(node, "联系方式类型", t, get_args(HandleType))]
+        return c.HandleOf(frozenset(types), self._fields(entry, c.TEXT))
+
+    def _pattern(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
+        regex = self._p.text(node, most=MAX_PATTERN)
+        try:
+            compiled = compile_pattern(regex)
+        except re2.error as exc:
+            self._p.problem(node, "E304", f"正则写法不对（RE2）：{exc!s:.120}")
+            return None
+        if compiled.search("") is not None:
+            self._p.problem(node, "E305", "这个正则什么都能匹配")
+        return c.Pattern(regex, self._fields(entry, ("text",)))
+
+    def _named(self, kind: str, node: Node) -> Condition | None:
+        name = self._p.text(node)
+        if kind == "signal":
+            return c.Signal(name) if self._known(node, "信号", name, SIGNALS) else None
+        if kind == "context":
+            return c.Context(name) if self._known(node, "情境", name, FACTS) else None
+        return c.Guard(name, self._guards[name]) if self._known(node, "护栏", name, self._guards) else None
+
+    def _fields(self, entry: Mapping[str, Node], default: tuple[Field, ...]) -> tuple[Field, ...]:
+        if "in" not in entry:
+            return default
+        names = self._p.texts(entry["in"])
+        return tuple(n for n in names if self._known(entry["in"], "字段", n, get_args(Field)))  # type: ignore[misc]  # known
+
+    def _known(self, node: Node, what: str, name: str, known: Mapping[str, object] | set[str] | tuple[str, ...]) -> bool:
+        if name in known:
+            return True
+        self._p.problem(node, "E211", f"没有叫「{name:.40}」的{what}{suggest(name, known)}")
+        return False

@@ -1,0 +1,126 @@
+"""Word boundaries: whether a match is a word, or only the end of one and the start of the next.
+
+>>> Segmenter(["代练"]).on_boundary("替代练习场", 1, 3)
+False
+
+Only a window around a match is segmented. jieba knows every term as a word, with the least frequency that keeps the
+term whole when it stands alone, so that 出金率 gives 出金 while 二代打野 does not give 代打. HMM stays off: it glues
+unknown neighbours into words. rjieba, where installed, cuts the same, faster; jieba is loaded without its cache file,
+which lies in a directory that anybody may write and is unmarshalled unseen.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import cache, partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+try:
+    import rjieba
+except ImportError:  # no wheel for this platform: jieba does the same, slower
+    _FAST = False
+else:
+    _FAST = True
+
+#: Characters segmented on either side of a match.
+REACH: Final = 8
+
+_HAN: Final = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+# Between two letters or two digits no word ends.
+_GLUED: Final = re.compile("(?<=[A-Za-z])(?=[A-Za-z])|(?<=[0-9])(?=[0-9])")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_Cut: TypeAlias = "Callable[[str], list[str]]"
+
+
+class Segmenter:
+    """jieba with a lexicon in its dictionary. Immutable once made: threads may share it.
+
+    `terms` are folded; those of two or more characters with Han in them become words. Takes 0.2 s with rjieba, 1-2 s
+    with jieba for the first one and 0.1 s for those after it (10,000 terms: 0.4 s). `plain` leaves rjieba alone.
+    """
+
+    def __init__(self, terms: Iterable[str], *, plain: bool = False) -> None:
+        # Adding a word shifts the frequencies the next ones need: in one order whatever the caller's, and once each.
+        words = sorted({term for term in terms if len(term) > 1 and _HAN.search(term)})
+        self._cut: _Cut = _jieba_cut(words) if plain or not _FAST else _rjieba_cut(words)
+
+    def words(self, text: str) -> list[str]:
+        """Cut `text` into words; joined they are `text` again, but for lone surrogates, which rjieba refuses."""
+        try:
+            return self._cut(text)
+        except UnicodeEncodeError:
+            return self._cut(_SURROGATE.sub("\ufffd", text))
+
+    def cuts(self, text: str) -> list[int]:
+        """Return the offsets of all word boundaries, 0 and the text's length among them."""
+        return list(accumulate(map(len, self.words(text)), initial=0))
+
+    def on_boundary(self, text: str, start: int, end: int, reach: int = REACH) -> bool:
+        """Whether both ends of the match `text[start:end]` are word boundaries.
+
+        Letters next to letters and digits next to digits are no boundary, and for a match without Han that is all there
+        is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise `reach` characters on either side are cut.
+        Of two terms that overlap (加薇 and 薇信 in 加薇信) only the one jieba prefers is on its boundaries.
+        """
+        if _GLUED.match(text, start) or _GLUED.match(text, end):
+            return False
+        if not _HAN.search(text, start, end):
+            return True
+        left = max(0, start - reach)
+        at = self.cuts(text[left : end + reach])
+        return start - left in at and end - left in at
+
+    def lost_terms(self, terms: Iterable[str]) -> list[str]:
+        """Return the terms with Han that jieba cuts even when they stand alone: `on_boundary` may refuse them."""
+        return [term for term in terms if _HAN.search(term) and len(self.words(term)) > 1]
+
+
+def _rjieba_cut(words: list[str]) -> _Cut:
+    tokenizer = rjieba.Jieba()
+    cut = partial(tokenizer.cut, hmm=False)
+    for word in words:
+        if len(cut(word)) > 1:
+            tokenizer.add_word(word, _rounded(tokenizer.suggest_freq(word)), None)
+    return cut
+
+
+def _jieba_cut(words: list[str]) -> _Cut:
+    jieba = _jieba()
+    tokenizer = jieba.Tokenizer()
+    frequencies, total = _dictionary()
+    tokenizer.FREQ, tokenizer.total, tokenizer.initialized = frequencies.copy(), total, True
+    cut = partial(tokenizer.lcut, HMM=False)
+    for word in words:
+        if len(cut(word)) > 1:
+            tokenizer.add_word(word, _rounded(tokenizer.suggest_freq(word)))
+    return cut
+
+
+def _rounded(frequency: int) -> int:
+    """Round up to a power of two: the two implementations differ by a rounding error, which would decide near ties."""
+    return 1 << frequency.bit_length()
+
+
+def _jieba() -> Any:
+    """Import jieba, which warns about its own source, only where it is needed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import jieba  # noqa: PLC0415 - a second of import time, not paid where rjieba is installed
+    jieba.setLogLevel("WARNING")
+    return jieba
+
+
+@cache
+def _dictionary() -> tuple[dict[str, int], int]:
+    """Read jieba's dictionary, once: word and prefix to frequency, and their sum."""
+    jieba = _jieba()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with jieba.get_module_res(jieba.DEFAULT_DICT_NAME) as file:
+            frequencies, total = jieba.Tokenizer.gen_pfdict(file)
+    return frequencies, total

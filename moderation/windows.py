@@ -1,0 +1,107 @@
+"""Local windows: what a worker remembers of the last minutes, bounded whatever the senders do.
+
+A timeline is the recent past of one key: of a sender, of a text said by many, of a handle dropped by many. Rules count
+on timelines. All times are event times, so a replay sees the same windows. Kafka partitions by sender, so a sender's
+timeline is whole on one worker; timelines across senders see only that worker's share.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, NamedTuple
+
+#: Entries a timeline keeps; a rule cannot count further than this.
+DEPTH: Final = 32
+#: A timeline whose last entry is older than this may be forgotten; no rule looks back further.
+HORIZON_MS: Final = 3_600_000
+#: Timelines kept at once. 100 000 active senders fit twice; past it the longest silent are forgotten first.
+MOST_TIMELINES: Final = 200_000
+#: Messages a budget remembers; no budget is larger.
+MOST_SPENT: Final = 10_000
+#: Only texts this short are kept for putting split messages together.
+SHORT: Final = 16
+#: Split messages: how far back, and how many.
+JOIN_MS: Final = 120_000
+JOIN_MOST: Final = 8
+
+
+class Entry(NamedTuple):
+    """One message as a timeline remembers it. `marks` are the counters whose condition it met."""
+
+    ts: int
+    message: str
+    account: str
+    text: int
+    recipient: str | None
+    short: str | None
+    marks: frozenset[str]
+
+
+#: What a rule may count distinct values of.
+DISTINCT: Final[dict[str, Callable[[Entry], Hashable]]] = {
+    "message": lambda e: e.message,
+    "sender": lambda e: e.account,
+    "recipient": lambda e: e.recipient,
+    "text": lambda e: e.text,
+}
+
+
+class Windows:
+    """The timelines of one worker. Not shared between threads or processes."""
+
+    def __init__(self, most: int = MOST_TIMELINES) -> None:
+        self._most = most
+        self._timelines: OrderedDict[Hashable, deque[Entry]] = OrderedDict()
+        self._spent: dict[str, dict[str, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._timelines)
+
+    def add(self, key: Hashable, entry: Entry) -> deque[Entry]:
+        """Put `entry` on the timeline of `key` and return it, oldest first, `entry` in it once.
+
+        A message that is already there (a redelivery, or a client's retry) takes the place of what it repeats.
+        """
+        timelines = self._timelines
+        timeline = timelines.get(key)
+        if timeline is None:
+            if timelines:
+                self._forget(entry.ts)
+            timeline = timelines[key] = deque(maxlen=DEPTH)
+        else:
+            timelines.move_to_end(key)
+            for place, old in enumerate(timeline):
+                if old.message == entry.message:
+                    timeline[place] = entry
+                    return timeline
+        timeline.append(entry)
+        return timeline
+
+    def spend(self, purse: str, message: str, ts: int, span_ms: int) -> int:
+        """Note that `message` drew on a budget and return how many did in the `span_ms` up to now, it included."""
+        spent = self._spent.setdefault(purse, {})
+        spent[message] = ts
+        if len(spent) > MOST_SPENT:
+            del spent[next(iter(spent))]
+        return sum(ts - span_ms < at <= ts for at in spent.values())
+
+    def _forget(self, now: int) -> None:
+        """Make room: drop the longest silent timelines, beyond the horizon or beyond the bound, two at a time."""
+        for _ in range(2):
+            key = next(iter(self._timelines))
+            if len(self._timelines) <= self._most and self._timelines[key][-1].ts > now - HORIZON_MS:
+                return
+            del self._timelines[key]
+
+
+def within(timeline: deque[Entry], ts: int, span_ms: int) -> Iterator[Entry]:
+    """Yield the entries of the `span_ms` up to `ts`, oldest first. Entries from after `ts` are not seen."""
+    return (e for e in timeline if ts - span_ms <= e.ts <= ts)
+
+
+def pieces(timeline: deque[Entry], current: Entry) -> list[str]:
+    """Return the short messages of a sender that may belong together, `current` last; empty where it stands alone."""
+    recent = [e for e in within(timeline, current.ts, JOIN_MS) if e.message != current.message]
+    shorts = [e.short for e in recent[-(JOIN_MOST - 1) :] if e.short]
+    return [*shorts, current.short] if shorts and current.short else []

@@ -1,0 +1,1 @@
+"""Everything that can fail or wait: the Kafka stream, the Redis ledger, health, metrics, the embedded pair."""

@@ -1,0 +1,168 @@
+"""The Faust application: settings in, an app with three named agents out.
+
+    chat.world ─▶ agent "world"  ┐
+    chat.private ─▶ "private"    ├─▶ Pipeline ─▶ moderation.enforcement, .cases, .dead-letters; the ledger
+    moderation.commands ─▶ "commands" ┘
+
+An agent reads one batch, has the pipeline make its effects durable, and acknowledges it. Nothing may leave an agent's
+body: Faust would acknowledge what was in work. So what cannot be handled ends the process instead, unacknowledged, and
+whoever runs it starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import faust
+import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+
+from moderation.errors import ActionNotSent
+from streams.pipeline import Fresh, Letter, Pipeline, Record, Stale
+from streams.transport import BatchTransport, RawBatch
+
+if TYPE_CHECKING:
+    from streams.health import Health
+    from streams.settings import Settings
+
+log = structlog.get_logger()
+
+#: sysexits.h: the agent met an error it must not acknowledge.
+EX_SOFTWARE: Final = 70
+#: Batches a partition's buffer holds before its fetching pauses.
+BUFFER_BATCHES: Final = 16
+Work = Callable[[Sequence[Record], Fresh], Awaitable[None]]
+
+
+class KafkaOutbox:
+    """Sends letters with the app's producer and waits until all in-sync replicas have them."""
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+
+    async def send(self, letter: Letter) -> None:
+        """Return when the broker has acknowledged the letter. Raises ActionNotSent."""
+        try:
+            await self._app.producer.send_and_wait(
+                letter.topic, letter.key, letter.value, None, None, list(letter.headers)
+            )
+        except (KafkaError, ProducerSendError, OSError) as exc:
+            raise ActionNotSent(f"{letter.topic}: {exc!r}") from exc
+
+
+def build_app(settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pipeline], health: Health) -> faust.App:
+    """Make the app for `settings`, reading from `kafka`. `pipeline` makes what the agents run, once the app is there."""
+    app = faust.App(
+        settings.group_id,
+        broker=kafka,
+        broker_credentials=_credentials(settings),
+        # at least once, and every effect idempotent: reliability beats Faust's unfinished transactions
+        processing_guarantee="at_least_once",
+        broker_commit_interval=1.0,
+        broker_commit_every=20_000,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.heartbeat_s,
+        broker_request_timeout=max(30.0, settings.session_timeout_s + 10),
+        broker_rebalance_timeout=60.0,
+        broker_max_poll_interval=300.0,
+        broker_max_poll_records=settings.batch_records * 4,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance_id,
+        consumer_max_fetch_size=1 << 20,
+        producer_acks=-1,
+        producer_request_timeout=settings.produce_timeout_s,
+        producer_linger=0.002,
+        producer_max_batch_size=1 << 17,
+        producer_max_request_size=1 << 20,
+        stream_buffer_maxsize=BUFFER_BATCHES,
+        stream_wait_empty=True,
+        stream_publish_on_commit=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        # with 0 and no tables Faust takes a round robin that parts a player's world and private chat
+        table_standby_replicas=1,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        store="memory://",
+    )
+    app.transport = BatchTransport(
+        app.conf.broker, app, app.loop, max_records=settings.batch_records, max_bytes=settings.batch_bytes
+    )
+    work = pipeline(app)
+    topics = settings.topics
+    _agent(app, "world", topics.world, work.chat)
+    _agent(app, "private", topics.private, work.chat)
+    _agent(app, "commands", topics.commands, work.commands)
+    _tell(app, health)
+    return app
+
+
+def _agent(app: faust.App, name: str, topic: str, work: Work) -> None:
+    async def moderate(stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                await _batch(app, event, work)
+        except BaseException as exc:  # noqa: BLE001  whatever leaves this body would be acknowledged
+            _leave(app, name, exc)
+            raise
+
+    app.agent(app.topic(topic, schema=RawBatch()), name=name, concurrency=1)(moderate)
+
+
+async def _batch(app: faust.App, event: Any, work: Work) -> None:
+    batch = event.message
+    try:
+        await work(batch.value, lambda: bool(batch.generation_id == app.consumer_generation_id))
+    except Stale:
+        log.warning("batch left to the partition's new owner", topic=batch.topic, partition=batch.partition)
+        app.consumer.abandon(batch)
+    else:
+        event.ack()
+
+
+def _leave(app: faust.App, name: str, exc: BaseException) -> None:
+    """End the process rather than let Faust acknowledge; a stop, or a rebalance's restart of the agent, is no error."""
+    if isinstance(exc, asyncio.CancelledError | GeneratorExit) or app.should_stop:
+        return
+    log.critical("agent failed: leaving without acknowledging", agent=name, error=repr(exc), exc_info=exc)
+    os._exit(EX_SOFTWARE)
+
+
+def _tell(app: faust.App, health: Health) -> None:
+    """Keep health told of what the group gives us and takes away."""
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # Faust's signals
+    async def assigned(_: Any, assigned: Any, **__: Any) -> None:
+        health.assigned(len(assigned))
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # Faust's signals
+    async def revoked(_: Any, revoked: Any, **__: Any) -> None:  # noqa: ARG001  Faust's signature
+        health.assigned(0)
+
+
+def _credentials(settings: Settings) -> Any:
+    context = _ssl_context(settings)
+    sasl = settings.kafka_sasl
+    if sasl.mechanism is not None and sasl.password is not None:
+        return faust.SASLCredentials(
+            username=sasl.username,
+            password=sasl.password.get_secret_value(),
+            mechanism=sasl.mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    tls = settings.kafka_tls
+    if not tls.on:
+        return None
+    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+    if tls.cert and tls.key:
+        context.load_cert_chain(tls.cert, tls.key)
+    return context

@@ -1,0 +1,327 @@
+"""The ledger: what outlives a worker. Strikes with decay, sanctions in force, actions by id.
+
+Two implementations of one contract: `MemoryLedger` for one process, `RedisLedger` for a fleet; tests/test_ledger.py
+holds both to the same answers. Every write may be repeated: a reply that got lost, a batch that is redelivered and a
+second worker that judges the same event all change nothing.
+
+Of a player on a ladder at most `EVENTS_KEPT` events are remembered. When one more comes, the first to go is what has
+decayed, then an event that was merged, then a reverted one, then a counted one; of equals, the oldest. So a flood of
+merged events never lowers a step. A merged event that was dropped and is asked about again merges again, with the same
+step; only its `at` is new. Steps stop growing at `EVENTS_KEPT` + 1, far beyond the last rung of any ladder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from moderation.actions import Action
+from moderation.errors import StoreUnavailable
+from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+EVENTS_KEPT: Final = 64
+SANCTIONS_KEPT: Final = 64
+_DAY_MS: Final = 86_400_000
+#: A strike is remembered for a day longer than it counts, so that a late event finds what it should add up.
+STRIKES_TTL_MS: Final = DECAY_MS + _DAY_MS
+#: An action can be found and reverted for this long after its sanction has ended.
+ACTION_TTL_MS: Final = 90 * _DAY_MS
+#: A permanent sanction counts as ending after this: someone who never came back in a year does not appeal.
+PERMANENT_MS: Final = 400 * _DAY_MS
+
+
+class Reverted(Struct, frozen=True):
+    """What a revert did. `action` is what was undone, None where the ledger does not know it (then nothing changed).
+
+    `revert` is the one that counts: the first for that action. Whoever repeats a revert sends this one again.
+    """
+
+    action: Action | None
+    revert: Action
+
+
+class Ledger(Protocol):
+    """What outlives a worker. Every method but `close` may raise StoreUnavailable; none raises anything else."""
+
+    async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
+        """Count offences in the order given, each event once: one standing per strike, in order."""
+
+    async def record(self, actions: Sequence[Action]) -> None:
+        """Keep actions by id; the first with an id stays."""
+
+    async def find(self, action_id: str, account_id: str) -> Action | None:
+        """Return an action as it was recorded, reverted or not."""
+
+    async def live(self, account_id: str, now: int) -> list[Action]:
+        """Return mutes and bans in force at `now` (ms) that were not reverted, the first to end first."""
+
+    async def revert(self, action_id: str, revert: Action) -> Reverted:
+        """Undo an action of `revert.target`: lift its sanction, forget its strike, and remember by which revert."""
+
+    async def ping(self) -> None:
+        """Return if the ledger can be asked."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(slots=True)
+class _Event:
+    ts: int
+    standing: Standing
+    kind: Literal["merged", "reverted", "counted"]
+
+    def counts_at(self, ts: int) -> bool:
+        return self.kind == "counted" and 0 < ts - self.ts <= DECAY_MS
+
+    def worth(self, ts: int) -> int:
+        return 0 if ts - self.ts > DECAY_MS else 1 + ("merged", "reverted", "counted").index(self.kind)
+
+
+class MemoryLedger:
+    """A ledger that dies with the process. It forgets no player, so use it for files, not for a game."""
+
+    def __init__(self) -> None:
+        self._events: defaultdict[tuple[str, str], dict[str, _Event]] = defaultdict(dict)
+        self._actions: dict[tuple[str, str], Action] = {}
+        self._reverts: dict[tuple[str, str], Action] = {}
+        self._live: defaultdict[str, list[Action]] = defaultdict(list)
+
+    async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
+        """See `Ledger`."""
+        return [self._strike(s, self._events[s.account_id, s.ladder]) for s in strikes]
+
+    async def record(self, actions: Sequence[Action]) -> None:
+        """See `Ledger`."""
+        for action in actions:
+            key = action.target.account_id, action.action_id
+            if key not in self._actions:
+                self._actions[key] = action
+                if action.action != "revert":
+                    live = self._live[action.target.account_id]
+                    live.append(action)
+                    live.sort(key=lambda one: (_until(one), one.action_id))
+                    del live[:-SANCTIONS_KEPT]
+
+    async def find(self, action_id: str, account_id: str) -> Action | None:
+        """See `Ledger`."""
+        return self._actions.get((account_id, action_id))
+
+    async def live(self, account_id: str, now: int) -> list[Action]:
+        """See `Ledger`."""
+        return [action for action in self._live.get(account_id, ()) if _until(action) > now]
+
+    async def revert(self, action_id: str, revert: Action) -> Reverted:
+        """See `Ledger`."""
+        account = revert.target.account_id
+        action = self._actions.get((account, action_id))
+        if action is None or (account, action_id) in self._reverts:
+            return Reverted(action, self._reverts.get((account, action_id), revert))
+        self._reverts[account, action_id] = revert
+        self._live[account] = [one for one in self._live[account] if one.action_id != action_id]
+        self._forget_strike(action)
+        return Reverted(action, revert)
+
+    async def ping(self) -> None:
+        """See `Ledger`."""
+
+    async def close(self) -> None:
+        """See `Ledger`."""
+
+    def _forget_strike(self, action: Action) -> None:
+        ladder, event_id = _strike_behind(action) or ("", "")
+        event = self._events.get((action.target.account_id, ladder), {}).get(event_id)
+        if event and event.kind == "counted":
+            event.kind = "reverted"
+
+    @staticmethod
+    def _strike(strike: Strike, events: dict[str, _Event]) -> Standing:
+        """Do what lua/strike.lua does; a dict keeps the order of arrival."""
+        if known := events.get(strike.event_id):
+            return known.standing
+        ts = strike.ts
+        incident = min(
+            (e for e in events.values() if e.kind == "counted" and abs(ts - e.ts) <= GRACE_MS),
+            key=lambda e: e.ts,
+            default=None,
+        )
+        step = incident.standing.step if incident else 1 + sum(e.counts_at(ts) for e in events.values())
+        if len(events) >= EVENTS_KEPT:
+            del events[min(events, key=lambda event_id: events[event_id].worth(ts))]
+        standing = Standing(step, strike.now, merged=incident is not None)
+        events[strike.event_id] = _Event(ts, standing, "merged" if incident else "counted")
+        return standing
+
+
+class _Script(NamedTuple):
+    text: str
+    sha: str
+
+    def call(self, keys: Sequence[str], *args: str | bytes | int) -> _Command:
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+_Command = tuple[str | bytes | int, ...]
+
+
+def _script(name: str) -> _Script:
+    text = (files("streams") / "lua" / f"{name}.lua").read_text("utf-8")
+    return _Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+_STRIKE: Final = _script("strike")
+_RECORD: Final = _script("record")
+_REVERT: Final = _script("revert")
+_action: Final = msgspec.json.Decoder(Action)
+
+
+class RedisLedger:
+    """The ledger in Redis 7+ or Valkey 8+: one round trip for `strike` and `record`, whatever their length.
+
+    `url` is redis:// or rediss:// with user, password and TLS options as redis-py reads them. All keys of a player
+    share the hash tag {account_id}. No command is sent twice by the client and none waits longer than `timeout_s`;
+    after a failure the ledger fails at once for `rest_s`, so that a dead Redis does not cost every batch a timeout.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "ql",
+        timeout_s: float = 0.25,
+        rest_s: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # redis-py would retry ten times by itself and take up to a minute: it must not, we decide.
+        self._redis: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._prefix = prefix
+        self._rest_s = rest_s
+        self._clock = clock
+        self._rests_until = -math.inf
+
+    async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
+        """See `Ledger`."""
+        limits = (DECAY_MS, GRACE_MS, EVENTS_KEPT, STRIKES_TTL_MS)
+        answers = await self._ask(
+            _STRIKE.call([self._key(s.account_id, "strikes", s.ladder)], s.event_id, s.ts, s.now, *limits)
+            for s in strikes
+        )
+        return [Standing(step, at, bool(merged)) for step, at, merged in answers]
+
+    async def record(self, actions: Sequence[Action]) -> None:
+        """See `Ledger`."""
+        await self._ask(self._recorded(action) for action in actions)
+
+    async def find(self, action_id: str, account_id: str) -> Action | None:
+        """See `Ledger`."""
+        [found] = await self._ask([("HGET", self._key(account_id, "action", action_id), "action")])
+        return None if found is None else _read(found)
+
+    async def live(self, account_id: str, now: int) -> list[Action]:
+        """See `Ledger`; two round trips, one where nothing is in force."""
+        [ids] = await self._ask([("ZRANGEBYSCORE", self._key(account_id, "live"), f"({now}", "+inf")])
+        found = await self._ask(("HGET", self._key(account_id, "action", one.decode()), "action") for one in ids)
+        return [_read(json) for json in found if json is not None]
+
+    async def revert(self, action_id: str, revert: Action) -> Reverted:
+        """See `Ledger`; two round trips."""
+        account = revert.target.account_id
+        action = await self.find(action_id, account)
+        if action is None:
+            return Reverted(None, revert)
+        keys = [self._key(account, "action", action_id), self._key(account, "live")]
+        ladder, event_id = _strike_behind(action) or ("", "")
+        if event_id:
+            keys.append(self._key(account, "strikes", ladder))
+        [first] = await self._ask([_REVERT.call(keys, action_id, msgspec.json.encode(revert), event_id)])
+        return Reverted(None, revert) if first is None else Reverted(action, _read(first))
+
+    async def ping(self) -> None:
+        """See `Ledger`."""
+        await self._ask([("PING",)])
+
+    async def close(self) -> None:
+        """See `Ledger`."""
+        await self._redis.aclose()
+
+    def _key(self, account_id: str, *rest: str) -> str:
+        return ":".join((self._prefix, f"{{{account_id}}}", *rest))
+
+    def _recorded(self, action: Action) -> _Command:
+        account, until = action.target.account_id, _until(action)
+        score = "" if action.action == "revert" else "+inf" if until == math.inf else str(until)
+        lasts = 0 if not score else PERMANENT_MS if action.until is None else max(0, action.until - action.created_at)
+        keys = [self._key(account, "action", action.action_id), self._key(account, "live")]
+        json = msgspec.json.encode(action)
+        return _RECORD.call(keys, action.action_id, json, score, SANCTIONS_KEPT, lasts + ACTION_TTL_MS)
+
+    async def _ask(self, commands: Iterable[_Command]) -> list[Any]:
+        """Send commands in one round trip, none if there are none. Answers are bytes, int, None or lists of these."""
+        batch = list(commands)
+        if not batch:
+            return []
+        with self._guard():
+            answers = await self._send(batch)
+            if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
+                await self._send([("SCRIPT", "LOAD", script.text) for script in (_STRIKE, _RECORD, _REVERT)])
+                answers = await self._send(batch)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
+
+    async def _send(self, batch: list[_Command]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in batch:
+                pipe.execute_command(*command)
+            return await pipe.execute(raise_on_error=False)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn whatever Redis fails with into StoreUnavailable, and fail at once for a while after it."""
+        if self._clock() < self._rests_until:
+            raise StoreUnavailable("Redis failed a moment ago")
+        try:
+            yield
+        except (RedisError, OSError) as exc:
+            self._rests_until = self._clock() + self._rest_s
+            raise StoreUnavailable(f"Redis: {type(exc).__name__}: {exc}") from exc
+
+
+def _until(action: Action) -> float:
+    return math.inf if action.until is None else action.until
+
+
+def _strike_behind(action: Action) -> tuple[str, str] | None:
+    """Return the ladder and event of the strike that led to `action`, None where it climbed none."""
+    how = action.evidence.how if action.evidence else None
+    return (how.ladder, action.event_id) if how and how.ladder and action.event_id else None
+
+
+def _read(json: bytes) -> Action:
+    try:
+        return _action.decode(json)
+    except msgspec.DecodeError as exc:
+        raise StoreUnavailable(f"the ledger holds an action that this version cannot read: {exc}") from exc

@@ -1,0 +1,124 @@
+"""Every metric there is, in one place. Dashboards, alerts and the runbook may name these and no others.
+
+Seconds, `_total`, `_info`; no label comes from a player, a text, a guild or a handle. Labels are closed sets that exist
+from the start (an alert on a counter that is not there yet never fires), or ids that operators choose: rules, topics,
+partitions.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from moderation.actions import ActionKind, Case, Label, Verdict
+from moderation.errors import DeadReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+#: The label of a verdict or a manual action that has none.
+NO_LABEL: Final = "none"
+OUTCOMES: Final = ("allow", "review", "act", "dead_letter")
+COMMANDS: Final = ("mute", "ban", "revert")
+COMMAND_STATUSES: Final = ("done", "repeated", "unknown_action", "rejected")
+
+_LABELS: Final = (*get_args(Label), NO_LABEL)
+# The objective is 20 ms at the median and 100 ms at the 99th percentile: both are bounds, with neighbours on each side.
+_LATENCY_S: Final = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_AGE_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+_WORK_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+_RECORDS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000)
+
+
+class Registry(CollectorRegistry):
+    """A registry without the `_created` series, which double the page and which nothing of ours reads."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all metrics, as the library does, but for those series."""
+        for metric in super().collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
+class Metrics:
+    """The catalogue, and the process's memory, descriptors and processor time under their usual names.
+
+    An attribute is called like its metric without `qingliu_` and `_total`. `labels(...).inc()` costs about 2 µs: sum up
+    a batch, then count once.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry: Final = registry if registry is not None else Registry()
+        self._events()
+        self._answers()
+        self._work()
+        self._state()
+        ProcessCollector(registry=self.registry)
+
+    def _events(self) -> None:
+        self.received = self._counter("received", "Records read from a topic.", "topic")
+        self.outcomes = self._counter(
+            "outcomes", "Chat records finished, each in exactly one way.", "outcome", of=[OUTCOMES]
+        )
+        self.verdicts = self._counter("verdicts", "Events judged.", "verdict", "label", of=[get_args(Verdict), _LABELS])
+        self.rule_hits = self._counter("rule_hits", "Events a rule matched.", "rule", "status")
+        self.dead_letters = self._counter(
+            "dead_letters",
+            "Records that could not be understood.",
+            "reason",
+            of=[[str(reason) for reason in DeadReason]],
+        )
+        self.event_age_seconds = self._histogram(
+            "event_age_seconds", "Age of an event when it is judged, by the game server's clock.", _AGE_S
+        )
+
+    def _answers(self) -> None:
+        self.actions = self._counter(
+            "actions", "Actions the broker acknowledged.", "action", "label", "mode",
+            of=[get_args(ActionKind), _LABELS, ("auto", "manual")],
+        )  # fmt: skip
+        self.cases = self._counter(
+            "cases", "Cases put before a human.", "why", of=[get_args(get_type_hints(Case)["why_human"])]
+        )
+        self.commands = self._counter(
+            "commands", "Commands of moderators that were carried out or refused.", "command", "status",
+            of=[COMMANDS, COMMAND_STATUSES],
+        )  # fmt: skip
+        self.enforcement_latency_seconds = self._histogram(
+            "enforcement_latency_seconds", "From the event's time to the acknowledged action.", _LATENCY_S
+        )
+
+    def _work(self) -> None:
+        self.batch_records = self._histogram("batch_records", "Records in a batch.", _RECORDS)
+        self.batch_seconds = self._histogram("batch_seconds", "From a batch in hand to its acknowledgement.", _WORK_S)
+        self.judge_seconds = self._histogram("judge_seconds", "Processor time to judge one batch.", _WORK_S)
+        self.loop_lag_seconds = self._histogram(
+            "loop_lag_seconds", "How late the event loop runs what is due.", _WORK_S
+        )
+        self.produce_retries = self._counter("produce_retries", "Records sent again because none acknowledged them.")
+        self.store_errors = self._counter("store_errors", "Times the ledger could not be asked.")
+        self.stale_batches = self._counter("stale_batches", "Batches left to the worker that took over the partition.")
+
+    def _state(self) -> None:
+        self.degraded = self._gauge("degraded", "1 while events are judged without history.")
+        self.windows_senders = self._gauge("windows_senders", "Senders whose recent messages are in memory.")
+        self.last_progress_timestamp_seconds = self._gauge(
+            "last_progress_timestamp_seconds", "When a partition last moved on.", "topic", "partition"
+        )
+        self.ruleset_info = Info("qingliu_ruleset", "Hash of the rule set in force.", registry=self.registry)
+
+    def _counter(self, name: str, says: str, *labels: str, of: Any = ()) -> Counter:
+        metric = Counter(f"qingliu_{name}", says, labels, registry=self.registry)
+        for values in product(*of) if of else ():
+            metric.labels(*values)
+        return metric
+
+    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
+        return Gauge(f"qingliu_{name}", says, labels, registry=self.registry)
+
+    def _histogram(self, name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"qingliu_{name}", says, buckets=buckets, registry=self.registry)

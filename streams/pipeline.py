@@ -1,0 +1,327 @@
+"""What happens to a batch, from records to durable effects. Everything that waits or fails on the way is here.
+
+    decode ─ judge ─ ledger (strikes) ─ decide ─ send, acknowledged ─ ledger (record) ─▶ return
+
+`chat` and `commands` return only when every effect of the batch is durable; then, and only then, the agent acknowledges
+it. What cannot be done yet is tried again in place. The one other way out is `Stale`: the partition has another owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from moderation.actions import Action, Case, RevertCommand, Source
+from moderation.decide import Finding, Outcome
+from moderation.errors import ActionNotSent, DeadReason, EventError, QingliuError, StoreUnavailable
+from moderation.events import ChatEvent, decode_event
+from moderation.order import account_of, decode_command, sanction, undo
+from streams.metrics import NO_LABEL
+
+if TYPE_CHECKING:
+    from moderation.actions import Command
+    from moderation.moderator import Moderator
+    from moderation.standing import Standing
+    from streams.health import Health
+    from streams.ledger import Ledger
+    from streams.metrics import Metrics
+    from streams.settings import Topics
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+#: Judging yields to the event loop this often, so that heartbeats, commits and health are served: about 5 ms of work.
+YIELD_EVERY: Final = 200
+#: How long a batch waits for the ledger before it is judged without history.
+STORE_PATIENCE_S: Final = 2.0
+RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+#: Actions kept for the ledger while it is away; beyond it the oldest can no longer be reverted by id.
+UNRECORDED_MOST: Final = 50_000
+_DETAIL_BYTES: Final = 256
+
+
+class Stale(QingliuError):
+    """The partition was given to another worker: abandon the batch without acknowledging it."""
+
+
+class Record(Protocol):
+    """What we read of a Kafka record."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Letter(NamedTuple):
+    """One record to be produced."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Outbox(Protocol):
+    """Where letters go."""
+
+    async def send(self, letter: Letter) -> None:
+        """Return when the broker has acknowledged the letter. Raises ActionNotSent."""
+
+
+Fresh = Callable[[], bool]
+
+
+class Judged(NamedTuple):
+    """A chat record and what was found in it."""
+
+    record: Record
+    finding: Finding
+
+
+class Pipeline:
+    """One worker's way from batches to effects. `now_ms` is the clock; `worker` names us in dead letters."""
+
+    def __init__(
+        self,
+        moderator: Moderator,
+        ledger: Ledger,
+        outbox: Outbox,
+        topics: Topics,
+        metrics: Metrics,
+        health: Health,
+        *,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.moderator = moderator
+        self._ledger = ledger
+        self._outbox = outbox
+        self._topics = topics
+        self._metrics = metrics
+        self._health = health
+        self._now_ms = now_ms
+        self._unrecorded: list[Action] = []
+
+    async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
+        """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale."""
+        started = time.perf_counter()
+        judged, dead = await self._judge(records)
+        outcomes = await self._decide(judged)
+        actions = [action for outcome in outcomes for action in outcome.judgement.actions]
+        cases = [outcome.case for outcome in outcomes if outcome.case]
+        letters = [*dead, *map(self._action_letter, actions), *map(self._case_letter, cases)]
+        await self._deliver(letters, fresh)
+        await self._remember(actions)
+        self._count_batch(records, started)
+        self._count(judged, outcomes, dead)
+
+    async def commands(self, records: Sequence[Record], fresh: Fresh) -> None:
+        """Carry out a batch of commands, one after the other. Raises Stale."""
+        started = time.perf_counter()
+        for record in records:
+            try:
+                command = decode_command(record.value, record.key)
+            except EventError as exc:
+                await self._deliver([self._dead(record, exc)], fresh)
+                self._metrics.dead_letters.labels(str(exc.reason)).inc()
+                continue
+            await self._insist(lambda c=command, r=record: self._carry_out(c, r, fresh), fresh)  # type: ignore[misc]
+        self._count_batch(records, started)
+
+    # -- judging
+
+    async def _judge(self, records: Sequence[Record]) -> tuple[list[Judged], list[Letter]]:
+        judged: list[Judged] = []
+        dead: list[Letter] = []
+        for number, record in enumerate(records, 1):
+            try:
+                event = decode_event(record.value, record.key)
+                judged.append(Judged(record, self.moderator.judge(event)))
+            except EventError as exc:
+                dead.append(self._dead(record, exc))
+            except Exception as exc:  # noqa: BLE001  a bug met by one message must not stop or lose the others
+                log.error("judging failed", error=repr(exc), topic=record.topic, offset=record.offset)
+                dead.append(self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(exc))))
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return judged, dead
+
+    async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
+        """Ask the ledger about those who have a strike coming, in order, and decide all."""
+        now = self._now_ms()
+        strikes = [self.moderator.strike(j.finding, now) if j.finding.hits else None for j in judged]
+        asked = [s for s in strikes if s]
+        standings: list[Standing] | None = await self._ask(lambda: self._ledger.strike(asked)) if asked else []
+        told = iter(standings or ())
+        return [
+            self.moderator.decide(
+                j.finding,
+                now,
+                next(told, None) if strike else None,
+                source=Source(j.record.topic, j.record.partition, j.record.offset),
+                degraded=standings is None and strike is not None,
+            )
+            for j, strike in zip(judged, strikes, strict=True)
+            if j.finding.verdict != "allow"
+        ]
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask the ledger, with patience; None where it stays away."""
+        until = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                answer = await question()
+            except StoreUnavailable as exc:
+                self._metrics.store_errors.inc()
+                if self._degraded or time.monotonic() > until:
+                    self._degrade(on=True, why=str(exc))
+                    return None
+                await asyncio.sleep(RETRY_S[0])
+            else:
+                self._degrade(on=False)
+                return answer
+
+    # -- effects
+
+    async def _deliver(self, letters: Iterable[Letter], fresh: Fresh) -> None:
+        """Send letters: those of one player strictly one after the other, players side by side."""
+        lanes: defaultdict[bytes | None, list[Letter]] = defaultdict(list)
+        for letter in letters:
+            lanes[letter.key].append(letter)
+        if lanes:
+            async with asyncio.TaskGroup() as group:
+                for lane in lanes.values():
+                    group.create_task(self._send(lane, fresh))
+
+    async def _send(self, lane: Sequence[Letter], fresh: Fresh) -> None:
+        for letter in lane:
+            await self._insist(lambda one=letter: self._outbox.send(one), fresh)  # type: ignore[misc]
+
+    async def _insist(self, deed: Callable[[], Awaitable[None]], fresh: Fresh) -> None:
+        """Do it until it is done. Raises Stale where the partition is no longer ours."""
+        for attempt in range(1 << 30):
+            if not fresh():
+                raise Stale
+            try:
+                return await deed()
+            except (ActionNotSent, StoreUnavailable) as exc:
+                self._metrics.produce_retries.inc()
+                if isinstance(exc, ActionNotSent):
+                    self._health.broker_failed()
+                log.warning("retrying", attempt=attempt + 1, error=str(exc))
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+
+    async def _remember(self, actions: Sequence[Action]) -> None:
+        """Write actions to the ledger; what it cannot take now waits for the next batch."""
+        if not (actions or self._unrecorded):
+            return
+        self._unrecorded = [*self._unrecorded, *actions][-UNRECORDED_MOST:]
+        waiting = tuple(self._unrecorded)
+        if await self._ask(lambda: self._record(waiting)):
+            self._unrecorded = self._unrecorded[len(waiting) :]
+
+    async def _record(self, actions: Sequence[Action]) -> bool:
+        await self._ledger.record(actions)
+        return True
+
+    async def _carry_out(self, command: Command, record: Record, fresh: Fresh) -> None:
+        source = Source(record.topic, record.partition, record.offset)
+        ruleset = self.moderator.rules.hash
+        if isinstance(command, RevertCommand):
+            await self._revert(command, record, fresh)
+            return
+        action = sanction(command, ruleset, source)
+        await self._deliver([self._action_letter(action)], fresh)
+        await self._ledger.record([action])
+        self._metrics.actions.labels(action.action, NO_LABEL, "manual").inc()
+        self._metrics.commands.labels(action.action, "done").inc()
+
+    async def _revert(self, command: RevertCommand, record: Record, fresh: Fresh) -> None:
+        undone = await self._ledger.find(command.action_id, command.account_id)
+        if undone is None:
+            unknown = EventError(DeadReason.UNKNOWN_ACTION, "the ledger knows no such action of this account")
+            await self._deliver([self._dead(record, unknown)], fresh)
+            self._metrics.commands.labels("revert", "unknown_action").inc()
+            return
+        source = Source(record.topic, record.partition, record.offset)
+        reverted = await self._ledger.revert(
+            undone.action_id, undo(command, undone, self.moderator.rules.hash, source)
+        )
+        await self._deliver([self._action_letter(reverted.revert)], fresh)
+        await self._ledger.record([reverted.revert])
+        self._metrics.actions.labels("revert", reverted.revert.label or NO_LABEL, "manual").inc()
+        self._metrics.commands.labels("revert", "done").inc()
+
+    # -- letters
+
+    def _action_letter(self, action: Action) -> Letter:
+        return Letter(self._topics.enforcement, action.target.account_id.encode(), msgspec.json.encode(action))
+
+    def _case_letter(self, case: Case) -> Letter:
+        return Letter(self._topics.cases, case.event.sender.account_id.encode(), msgspec.json.encode(case))
+
+    def _dead(self, record: Record, why: EventError) -> Letter:
+        headers = {
+            "reason": str(why.reason),
+            "detail": why.detail,
+            "source-topic": record.topic,
+            "source-partition": str(record.partition),
+            "source-offset": str(record.offset),
+            "ruleset": self.moderator.rules.hash,
+        }
+        encoded = tuple((name, text.encode(errors="replace")[:_DETAIL_BYTES]) for name, text in headers.items())
+        return Letter(self._topics.dead_letters, record.key, record.value, encoded)
+
+    # -- counting, once all is durable
+
+    def _count_batch(self, records: Sequence[Record], started: float) -> None:
+        first = records[0]
+        self._metrics.received.labels(first.topic).inc(len(records))
+        self._metrics.batch_records.observe(len(records))
+        self._metrics.batch_seconds.observe(time.perf_counter() - started)
+        self._metrics.last_progress_timestamp_seconds.labels(first.topic, first.partition).set(self._now_ms() / 1000)
+        self._health.progressed()
+        self._health.broker_answered()
+
+    def _count(self, judged: Sequence[Judged], outcomes: Sequence[Outcome], dead: Sequence[Letter]) -> None:
+        m, now = self._metrics, self._now_ms()
+        m.outcomes.labels("allow").inc(len(judged) - len(outcomes))
+        m.verdicts.labels("allow", NO_LABEL).inc(len(judged) - len(outcomes))
+        m.windows_senders.set(len(self.moderator.windows))
+        if judged:
+            m.event_age_seconds.observe(max(0, now - judged[-1].finding.event.ts) / 1000)
+        for letter in dead:
+            m.outcomes.labels("dead_letter").inc()
+            m.dead_letters.labels(letter.headers[0][1].decode()).inc()
+        for j in judged:
+            for hit in j.finding.hits:
+                m.rule_hits.labels(hit.rule, hit.status).inc()
+        for outcome in outcomes:
+            self._count_outcome(outcome, now)
+
+    def _count_outcome(self, outcome: Outcome, now: int) -> None:
+        m, judgement = self._metrics, outcome.judgement
+        m.outcomes.labels(judgement.verdict).inc()
+        m.verdicts.labels(judgement.verdict, judgement.label or NO_LABEL).inc()
+        if outcome.case:
+            m.cases.labels(outcome.case.why_human).inc()
+        for action in judgement.actions:
+            m.actions.labels(action.action, action.label or NO_LABEL, "auto").inc()
+            if action.evidence:
+                m.enforcement_latency_seconds.observe(max(0, now - action.evidence.when.event) / 1000)
+
+    _degraded = False
+
+    def _degrade(self, *, on: bool, why: str = "") -> None:
+        if on != self._degraded:
+            log.warning("ledger away: judging without history" if on else "ledger back", error=why)
+            self._degraded = on
+            self._metrics.degraded.set(on)
+            self._health.store(degraded=on)

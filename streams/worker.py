@@ -1,0 +1,192 @@
+"""A worker from start to end: rules, ledger, health page, Faust app; then a signal, and out within the time given."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from moderation.moderator import Moderator
+from streams.app import KafkaOutbox, build_app
+from streams.embedded import Embedded
+from streams.health import Health, serve
+from streams.ledger import RedisLedger
+from streams.metrics import Metrics
+from streams.pipeline import Pipeline
+from streams.rules import load_rules
+from streams.settings import Settings
+from streams.topics import create_topics
+
+if TYPE_CHECKING:
+    import faust
+
+    from moderation.ruleset import RuleSet
+
+log = structlog.get_logger()
+
+#: How often the broker is asked whether it is there, and how late the loop runs is measured. Seconds.
+BROKER_EVERY: Final = 2.0
+LAG_EVERY: Final = 0.25
+EX_OK: Final = 0
+EX_SOFTWARE: Final = 70
+EX_TEMPFAIL: Final = 75
+#: Nothing in memory outlives a worker, so an embedded broker's sessions may be short; its group waits half of one.
+EMBEDDED_SESSION_S: Final = 6.0
+
+
+class Worker:
+    """A running worker, as `running` gives it. `metrics_port` is where its pages are."""
+
+    def __init__(self, settings: Settings, app: faust.App, health: Health, metrics: Metrics, metrics_port: int) -> None:
+        self.settings = settings
+        self.app = app
+        self.health = health
+        self.metrics = metrics
+        self.metrics_port = metrics_port
+
+    async def wait_ready(self, within_s: float = 60.0) -> None:
+        """Return once partitions are assigned and the broker answers. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while not self.health.ready()[0]:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | None = None) -> AsyncIterator[Worker]:
+    """Run a worker against a broker and a store while the context is open.
+
+    Raises RuleSetRejected or SettingsError before anything is started.
+    """
+    ruleset = rules or await asyncio.to_thread(load_rules, settings.rules)
+    # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
+    gc.collect()
+    gc.freeze()
+    metrics, health = Metrics(), Health()
+    metrics.ruleset_info.info({"hash": ruleset.hash})
+    health.rules_loaded(ruleset.hash)
+    async with AsyncExitStack() as stack:
+        ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
+        stack.push_async_callback(ledger.close)
+        moderator = Moderator(ruleset)
+        app = build_app(
+            settings,
+            kafka,
+            lambda app: Pipeline(moderator, ledger, KafkaOutbox(app), settings.topics, metrics, health),
+            health,
+        )
+        port = await stack.enter_async_context(serve(health, metrics.registry, settings.metrics_host, settings.metrics_port))
+        stack.push_async_callback(_stop, app, settings.shutdown_s)
+        await app.start()
+        for job in (_ask_broker(app, health), _measure_lag(metrics)):
+            stack.callback(asyncio.create_task(job).cancel)
+        log.info("worker started", kafka=kafka, ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
+        yield Worker(settings, app, health, metrics, port)
+
+
+async def _stop(app: faust.App, within_s: float) -> None:
+    """Let batches in hand finish and commit; a broker that is away must not hold us: what is not done is redelivered."""
+    try:
+        async with asyncio.timeout(within_s):
+            await app.stop()
+    except TimeoutError:
+        log.error("not stopped in time: leaving; what was in hand will be redelivered", within_s=within_s)
+        os._exit(EX_TEMPFAIL)
+
+
+async def _ask_broker(app: faust.App, health: Health) -> None:
+    while True:
+        try:
+            answered = await app.producer._ensure_producer().client.force_metadata_update()  # noqa: SLF001  pinned in tests
+        except Exception as exc:  # noqa: BLE001  whatever it is, the broker did not answer
+            log.debug("broker asked in vain", error=repr(exc))
+            answered = False
+        if answered:
+            health.broker_answered()
+        else:
+            health.broker_failed()
+        await asyncio.sleep(BROKER_EVERY)
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_EVERY
+        await asyncio.sleep(LAG_EVERY)
+        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+
+@asynccontextmanager
+async def servers(settings: Settings) -> AsyncIterator[tuple[Settings, str, str, Embedded | None]]:
+    """Give the broker's and the store's address: those that are set, or embedded ones while the context is open.
+
+    With embedded servers the topics are created, and sessions are short, in the settings given back.
+    """
+    store = settings.redis.get_secret_value() if settings.redis else None
+    if settings.kafka and store:
+        yield settings, settings.kafka, store, None
+        return
+    async with Embedded(max_bytes=settings.embedded_max_bytes) as pair:
+        kafka, redis = settings.kafka or pair.kafka, store or pair.redis
+        if not settings.kafka:
+            await create_topics(settings, kafka)
+            settings = settings.model_copy(
+                update={"session_timeout_s": EMBEDDED_SESSION_S, "heartbeat_s": EMBEDDED_SESSION_S / 4}
+            )
+        yield settings, kafka, redis, pair
+
+
+async def work(settings: Settings) -> int:
+    """Run until SIGTERM, SIGINT, a crash of the app, or the end of an embedded server. Returns the exit code."""
+    async with servers(settings) as (chosen, kafka, redis, pair), running(chosen, kafka, redis) as worker:
+        if pair:
+            log.warning("embedded broker and store: nothing survives this process", kafka=kafka, redis=redis)
+        return await _until_told(worker, pair)
+
+
+async def _until_told(worker: Worker, pair: Embedded | None) -> int:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    waits = {asyncio.ensure_future(told.wait()), asyncio.ensure_future(worker.app.wait_until_stopped())}
+    if pair:
+        waits |= {pair.failed, pair.full}
+    done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in waits - done:
+        waiting.cancel()
+    if told.is_set():
+        log.info("told to stop")
+        return EX_OK
+    for one in done:
+        with suppress(Exception):
+            log.error("stopping", why=one.result() or "the app crashed")
+    return EX_SOFTWARE
+
+
+def log_json(level: str) -> None:
+    """Send structured logs, ours and the libraries', to stderr as JSON lines; no chat text is ever logged."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(
+        level=max(logging.WARNING, getattr(logging, level.upper())),
+        stream=sys.stderr,
+        format='{"level":"%(levelname)s","logger":"%(name)s","event":"%(message)s"}',
+        force=True,
+    )

@@ -1,0 +1,261 @@
+"""Write moderation/tables/fold.tsv: what each code point becomes when chat is folded for matching.
+
+    python tools/fold_table.py            # rewrite the table
+    python tools/fold_table.py --check    # exit 1 when the checked-in table is not what this script makes
+
+Sources: the Unicode Character Database as `unicodedata` has it, OpenCC's character dictionaries, and the hand-written
+look-alikes below. Each code point is folded until nothing changes, so folding is idempotent but for the joint of a
+truncated text.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections import defaultdict
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import opencc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TABLE: Final = Path(__file__).parent.parent / "moderation" / "tables" / "fold.tsv"
+#: No code point becomes longer than this, so a text of U+FDFA (18 letters under NFKC) cannot swell. Longer ones stay.
+LONGEST: Final = 4
+HEADER: Final = """\
+# What each code point becomes when chat is folded for matching. Made by tools/fold_table.py: change that, not this.
+# Columns: target (Python escapes outside ASCII and Han; empty: deleted), then its sources (Han, then hex numbers).
+# Unicode {unicode} data by Python's unicodedata: (c) Unicode, Inc., Unicode License v3, https://www.unicode.org/license.txt
+# OpenCC {opencc} t2s, tw2t, hk2t and jp2t character dictionaries: Apache License 2.0, https://github.com/BYVoid/OpenCC
+# Look-alikes and variants: written by hand for this project, its licence.
+"""
+
+#: Invisible, though not in category Cf, Mn or Me: Hangul fillers, blank braille, null notehead, reserved ignorables.
+FILLERS: Final = {0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800, 0x180E, 0x1D159, 0x2065, *range(0xFFF0, 0xFFF9)}
+#: Of category Nl, roman Ⅰ-Ⅻ and ⅰ-ⅻ, 〇, and Suzhou numerals.
+LETTER_NUMBERS: Final = {*range(0x2160, 0x216C), *range(0x2170, 0x217C), 0x3007, *range(0x3021, 0x303B)}
+#: Targets written as they are, besides Han.
+VISIBLE: Final = frozenset(map(chr, range(0x21, 0x7F))) - {"\\"}
+LINE_BREAKS: Final = "\n\v\f\x85\u2028\u2029"
+
+#: A letter or digit, and what passes for it. Shapes count: capital Ν is an N, small ν a v. The circles that stand for
+#: zero are the hollow and half-filled ones; ● ◎ ★ are ornaments, which the squeezed view drops.
+LOOK_ALIKES: Final = {
+    "0": "○◯◌◍◐◑◒◓◔◕⊙ʘΘθϴ⍬",
+    "3": "ЗзҘҙӠӡЭэƷʒꝪ",
+    "4": "Чч",
+    "6": "б",
+    "a": "АаӐӑӒӓΑαɑ₳ΛΔ∀Ꭺ",
+    "b": "ВвЬьъΒβϐ฿₿ßƄƅ",
+    "c": "СсҪҫϹϲ¢₡₵₢©ↄᏟ",
+    "d": "Ԁԁ₫ÐðƉ",
+    "e": "ЕеЀѐЁёҼҽЄєΕεϵΣ€₠ƐɛƎǝəᎬ",
+    "f": "Ғғ₣ƒ",
+    "g": "₲ɡǤ",
+    "h": "НнҢңҺһΗЋћᎻ",
+    "i": "ІіЇїΙιϊɩı",
+    "j": "ЈјϳᎫ",
+    "k": "КкҚқҜҝҞҟҠҡΚκ₭Ꮶ",
+    "l": "ӀӏŁ£₤Ꮮ",
+    "m": "МмΜ₥Ꮇ",
+    "n": "ПпΝηΠπ₦ŋŊИи",
+    "o": "ОоӦӧΟοσόՕօ",
+    "p": "РрΡρϱ₱₽℗Ꮲ",
+    "q": "Ԛԛ",
+    "r": "ГгЯяΓ₹®ʁ",
+    "s": "Ѕѕ₴ςՏ",
+    "t": "ТтҬҭΤτ₮₸Ꭲ",
+    "u": "μυµԱՍ",
+    "v": "ѴѵνƲʋʌɅ∨",
+    "w": "ШшЩщԜԝωΩ₩ɯʍ",
+    "x": "ХхҲҳΧχ×ᕁ",
+    "y": "УуЎўҮүҰұΥγƔɣ",
+    "z": "Ζζ",
+    "-": "‐‑‒–—―−⁃",
+    "/": "⁄∕",
+    "~": "〜∼",
+    "ae": "Ææ",
+    "oe": "Œœ",
+}
+#: Pairs: a Han variant or glyph twin that is no word of its own in chat, and its everyday form.
+HAN_TWINS: Final = "岀出囗口巿市伱你妳你牠它叧另亇个夲本丄上丅下伩信徴征嶶微啇商戸户曱甲畼畅"
+#: Pairs: CJK Radicals Supplement without a decomposition, and the ideograph of UCD EquivalentUnifiedIdeograph.txt;
+#: where that one lies outside the basic block, the nearest everyday ideograph.
+RADICALS: Final = (
+    "⺁厂⺂乛⺃乚⺄乙⺅亻⺆冂⺇几⺈刀⺉刂⺊卜⺋㔾⺌小⺍小⺎兀⺏尣⺐尢⺑尣⺒巳⺓幺⺔彑⺕彐⺖忄⺗㣺⺘扌⺙攵⺛旡⺜日⺝月⺞歺"
+    "⺠民⺡氵⺢氺⺣灬⺤爫⺥爫⺦丬⺧牛⺨犭⺩王⺪疋⺫罒⺬示⺭礻⺮竹⺯糹⺰纟⺱罓⺲罒⺳㓁⺴㓁⺵㓁⺶羊⺷羊⺸羊⺹耂⺺肀⺻聿⺼肉⺽臼"
+    "⺾艹⺿艹⻀艹⻁虎⻂衤⻃覀⻄西⻅见⻆角⻇角⻈讠⻉贝⻊足⻋车⻌辶⻍辶⻎辶⻏阝⻐钅⻑长⻒镸⻓长⻔门⻕阜⻖阝⻗雨⻘青⻙韦⻚页⻛风⻜飞"
+    "⻝食⻞食⻟飠⻠饣⻡首⻢马⻣骨⻤鬼⻥鱼⻦鸟⻧卤⻨麦⻩黄⻪黾⻫斉⻬齐⻭歯⻮齿⻯竜⻰龙⻱龟⻲亀"
+)
+#: A Latin letter in its name, whatever was done to it: "… LETTER SMALL CAPITAL V", "… LETTER D WITH STROKE".
+LATIN: Final = re.compile(
+    r"(?:(?:LATIN (?:SMALL|CAPITAL) LETTER|LATIN LETTER SMALL CAPITAL"
+    r"|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER|CROSSED NEGATIVE SQUARED LATIN CAPITAL LETTER"
+    r"|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])|(?:NEGATIVE )?SQUARED ([A-Z]{2,4}))(?: WITH .*)?"
+)
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Read "AaBb" as {"A": "a", "B": "b"}, without those that are their own partner."""
+    return {a: b for a, b in zip(text[::2], text[1::2], strict=True) if a != b}
+
+
+HAND: Final = {twin: plain for plain, twins in LOOK_ALIKES.items() for twin in twins}
+HAND.update(pairs(HAN_TWINS) | pairs(RADICALS))
+SIMPLIFIED: Final = opencc.OpenCC("t2s").convert
+VARIANTS: Final = tuple(opencc.OpenCC(name).convert for name in ("tw2t", "hk2t", "jp2t"))
+
+
+def is_han(char: str) -> bool:
+    """Whether this is a unified ideograph."""
+    return unicodedata.name(char, "").startswith("CJK UNIFIED")
+
+
+def everyday(char: str) -> bool:
+    """Whether mainland writing has this ideograph (GB 2312), so that no variant table may take it away."""
+    try:
+        char.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def blank(char: str) -> str | None:
+    """White space, fillers, marks, controls and lone surrogates: the first to decide."""
+    if char in LINE_BREAKS:
+        return "\n"
+    if char.isspace():
+        return " "
+    if unicodedata.category(char) == "Cs":
+        return "\ufffd"
+    hidden = unicodedata.category(char) in {"Cf", "Cc", "Mn", "Me"} or ord(char) in FILLERS
+    return "" if hidden or 0xE0000 <= ord(char) <= 0xE0FFF else None
+
+
+def digit(char: str) -> str | None:
+    """Whatever means a number below 100, but Han numerals, which are also words. Ⅹ is 10, Ⅼ Ⅽ Ⅾ Ⅿ are letters."""
+    value = unicodedata.numeric(char, -1)
+    kind = unicodedata.category(char)
+    if kind == "Nl" and not (
+        0x2160 <= ord(char) <= 0x216B or 0x2170 <= ord(char) <= 0x217B or 0x3007 <= ord(char) <= 0x303A
+    ):
+        return None
+    if kind not in {"Nd", "Nl", "No"} or value not in range(100):
+        return None
+    return None if any(map(is_han, unicodedata.normalize("NFKC", char))) else str(int(value))
+
+
+def hand(char: str) -> str | None:
+    """Look-alikes, glyph twins and radicals."""
+    return HAND.get(char)
+
+
+def latin(char: str) -> str | None:
+    """Strokes, hooks, small capitals, negative squares, regional indicators: the letter in the name."""
+    named = None if char.isascii() else LATIN.fullmatch(unicodedata.name(char, ""))
+    if named is None or (named[2] and ord(char) < 0x1F100):  # ⊞ is called SQUARED PLUS
+        return None
+    return str(named[1] or named[2]).lower()
+
+
+def compatible(char: str) -> str | None:
+    """NFKC, without the brackets of ㈠ and the full stop of ⒜."""
+    made = unicodedata.normalize("NFKC", char)
+    bracketed = len(made) > 2 and made[0] == "(" and made[-1] == ")"
+    return made[1:-1] if bracketed else made
+
+
+def bare(char: str) -> str | None:
+    """Lower case, letters without accents. Kana lose their dakuten too: half-width kana carry it as a character."""
+    if not char.isalpha():
+        return None
+    return unicodedata.normalize(
+        "NFC", "".join(c for c in unicodedata.normalize("NFD", char.casefold()) if not unicodedata.combining(c))
+    )
+
+
+def simplified(char: str) -> str | None:
+    """Traditional to simplified, and regional or Japanese variants where mainland writing lacks the character."""
+    if not is_han(char):
+        return None
+    plain: str = SIMPLIFIED(char)
+    if everyday(char) or char != plain <= "\u9fff":  # segmenters know nothing beyond the basic block
+        return plain
+    made: Iterator[str] = (SIMPLIFIED(variant(char)) for variant in VARIANTS)
+    return next((one for one in made if len(one) == 1 and one != char and everyday(one)), None)
+
+
+STEPS: Final[tuple[Callable[[str], str | None], ...]] = (blank, hand, digit, latin, compatible, bare, simplified)
+
+
+def fold_one(char: str) -> str:
+    """Take the first step that changes the character, then fold what it became, until nothing changes."""
+    for step in STEPS:
+        made = step(char)
+        if made not in {None, char}:
+            return "".join(map(fold_one, made or ""))
+    return char
+
+
+def fold_all() -> dict[int, str]:
+    """Fold every code point; those that stay, or would become longer than LONGEST, are left out."""
+    made = ((point, fold_one(chr(point))) for point in range(sys.maxunicode + 1) if known(chr(point)))
+    return {point: text for point, text in made if text != chr(point) and len(text) <= LONGEST}
+
+
+def known(char: str) -> bool:
+    """Whether Unicode says anything about this character: most of the million code points are unassigned."""
+    return unicodedata.category(char) not in {"Cn", "Co"} or blank(char) is not None
+
+
+def literal(text: str) -> str:
+    """Write visible ASCII and Han as they are, and escape what an editor might hide or reorder."""
+    return "".join(char if is_han(char) or char in VISIBLE else escaped(char) for char in text)
+
+
+def escaped(char: str) -> str:
+    """Write a character as a Python escape."""
+    return "\x20" if char == " " else char.encode("unicode_escape").decode()
+
+
+def ranges(points: list[int]) -> Iterator[str]:
+    """Write ascending code points as hexadecimal numbers and ranges."""
+    for _, group in groupby(enumerate(points), lambda pair: pair[1] - pair[0]):
+        first, *rest = [f"{point:X}" for _, point in group]
+        yield f"{first}-{rest[-1]}" if rest else first
+
+
+def line(target: str, points: list[int]) -> str:
+    """Write one line: the target, then Han sources in one word, then the others."""
+    han = "".join(chr(point) for point in points if is_han(chr(point)))
+    rest = ranges([point for point in points if not is_han(chr(point))])
+    return f"{literal(target)}\t{' '.join(filter(None, (han, *rest)))}\n"
+
+
+def render() -> str:
+    """Make the whole file: the header, then a line for each target in ascending order."""
+    sources: defaultdict[str, list[int]] = defaultdict(list)
+    for point, target in fold_all().items():
+        sources[target].append(point)
+    header = HEADER.format(unicode=unicodedata.unidata_version, opencc=version("opencc"))
+    return header + "".join(line(target, sources[target]) for target in sorted(sources))
+
+
+def main() -> int:
+    """Write the table, or say whether it is current."""
+    made = render()
+    if "--check" in sys.argv[1:]:
+        current = TABLE.read_text(encoding="utf-8") == made
+        print("current" if current else f"{TABLE} is stale: run tools/fold_table.py")
+        return 0 if current else 1
+    TABLE.write_text(made, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
