@@ -28,9 +28,9 @@ ASYNCAPI: Final = "asyncapi.yaml"
 VERSION: Final = "1.0.0"
 
 _BEYOND_SCHEMA: Final = (
-    f"What a schema cannot say: a record is UTF-8 without a byte order mark, at most {MAX_RECORD_BYTES} bytes and "
-    f"{MAX_DEPTH} levels deep, names no key of an object twice, and writes whole numbers without fraction or exponent "
-    "(1790000000000, not 1.79e12)."
+    f"What a schema cannot say: a record is UTF-8 without byte order mark or half surrogate pairs, at most "
+    f"{MAX_RECORD_BYTES} bytes and {MAX_DEPTH} levels deep, names no key of an object twice, and writes whole numbers "
+    "without fraction or exponent (1790000000000, not 1.79e12)."
 )
 _COMMAND: Final = "What a human orders: mute, ban, or undo one action. `command` says which."
 
@@ -92,8 +92,8 @@ def schema(contract: Contract) -> dict[str, Any]:
 def _portable(node: Any) -> Any:
     r"""Say the same in words that every draft and every language knows.
 
-    A pair becomes an array of two, OpenAPI's `discriminator` goes (the tag is a required enum anyway), and Python's
-    `\Z` becomes `$`: elsewhere that is the very end, in Python it is also before a last line break.
+    A pair becomes an array of two. OpenAPI's `discriminator` goes: the tag is a required enum anyway. `$(?!\n)` becomes
+    `$`: only in Python does that match before a last line break, and Go's validators know no lookahead.
     """
     if isinstance(node, list):
         return [_portable(child) for child in node]
@@ -104,10 +104,10 @@ def _portable(node: Any) -> Any:
         said["items"], *others = said.pop("prefixItems")
         if any(other != said["items"] for other in others):
             raise ValueError("a tuple of different types has no portable schema")
-    if isinstance(said.get("description"), str):
+    if isinstance(said.get("description"), str):  # not where a field has that name
         said["description"] = cleandoc(said["description"])
     if isinstance(said.get("pattern"), str):
-        said["pattern"] = said["pattern"].replace(r"\Z", "$")
+        said["pattern"] = said["pattern"].replace(r"$(?!\n)", "$")
     return said
 
 
@@ -240,10 +240,11 @@ def _dead_headers() -> dict[str, Any]:
     number = {"type": "string", "pattern": "^[0-9]+$"}
     said = {
         "reason": {"type": "string", "enum": [str(reason) for reason in DeadReason]},
-        "detail": {"type": "string", "description": "For people; may change. At most 256 bytes, may be empty."},
+        "detail": {"type": "string", "description": "For people; may change, may be empty. Cut at 256 bytes."},
         "source-topic": {"type": "string", "description": "Where the record was read."},
         "source-partition": number | {"description": "Its partition, in decimal digits."},
         "source-offset": number | {"description": "Its offset, in decimal digits."},
+        "ruleset": {"type": "string", "description": "Hash of the rules in force."},
     }
     return {"type": "object", "description": "UTF-8.", "properties": said, "required": list(said)}
 

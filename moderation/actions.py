@@ -23,7 +23,7 @@ Scope = Literal[
     "account", "device", "channel_package", "message", "mute", "ban", "strike",
 ]  # fmt: skip
 HandleType = Literal[
-    "qq", "qun", "tel", "wx", "yy", "url", "email", "dy", "ks", "xhs", "bili", "gzh", "tieba", "tg", "discord", "kook", "line"
+    "qq", "qun", "tel", "wx", "yy", "url", "dy", "ks", "xhs", "bili", "gzh", "tieba", "tg", "discord", "kook", "line",
 ]  # fmt: skip
 Span = Annotated[tuple[int, int], Meta(description="start and end in code points of the raw text, end not included")]
 Field = Literal["text", "name", "guild", "signature", "window"]
@@ -257,4 +257,4 @@ def action_id(cause: str, kind: str, target: str) -> str:
     Never a function of a rule or rule set: after a reload a redelivered event may match another rule, and must not
     punish twice.
     """
-    return blake2b("\x1f".join((cause, kind, target)).encode(), digest_size=_ID_BYTES).hexdigest()
+    return blake2b(f"{cause}\x1f{kind}\x1f{target}".encode(), digest_size=_ID_BYTES).hexdigest()

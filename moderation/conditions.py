@@ -1,24 +1,27 @@
 """Conditions: what a rule looks for, as a small tree, and how it is found in what was read of a message.
 
-Every condition answers with the places that satisfy it (none: not satisfied). A condition about the sender or the
-channel has no place; it answers with `ANYWHERE`.
+Every condition answers `find` with the places that satisfy it (none: not satisfied). A condition about the sender or
+the channel has no place; it answers with `ANYWHERE`. And it answers `clauses` with what a message must hold for it to
+be worth trying: at least one key of every set; no sets where that cannot be told beforehand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
+from moderation.actions import Field
+
 if TYPE_CHECKING:
-    from moderation.actions import Field
+    from collections.abc import Iterable, Sequence
+
     from moderation.reading import Reading
 
 
 class Found(NamedTuple):
-    """A place in a field, in code points of its raw text; `name` is the lexicon class or handle type, `text` the words."""
+    """A place in a field, in code points of its raw text; `name` is the lexicon class, `text` the words there."""
 
     start: int
     end: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +32,9 @@ from moderation.context import Tier
 from moderation.events import ChatEvent
 from moderation.policy import FOREVER, Policy, Step
 from moderation.standing import Standing, Strike
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WhyHuman = Literal["low_confidence", "vip", "policy", "budget", "degraded"]
 _HOUR_MS: Final = 3_600_000
@@ -92,7 +94,7 @@ def strike(policy: Policy, finding: Finding, now: int) -> Strike | None:
     if not any(step.automatic for step in ladder.steps[finding.tier]):
         return None
     event = finding.event
-    return Strike(event.sender.account_id, ladder.name, event.event_id, event.ts, now)
+    return Strike(event.sender.account_id, ladder.name, event.event_id, event.ts, now, finding.label)
 
 
 class Decision(Struct, frozen=True):
@@ -132,10 +134,17 @@ class Decision(Struct, frozen=True):
         judgement = self._judgement("act" if actions else "review", actions)
         return Outcome(judgement, self._case("policy", judgement, step) if step.review else None)
 
+    @property
+    def _label(self) -> Label | None:
+        """What it is punished for: what the ledger was told first, as long as the policy knows it."""
+        told = self.standing.label if self.standing else None
+        return told if told in self.policy.labels else self.finding.label  # type: ignore[return-value]  # a Label then
+
     def _step(self, number: int) -> Step:
-        label = self.finding.label
-        ladder = self.policy.ladders[self.policy.labels[label].ladder] if label else None
-        return ladder.step(self.finding.tier, number) if ladder else Step(review=True)
+        label = self._label
+        told = self.standing.ladder if self.standing else None
+        ladder = told if told in self.policy.ladders else self.policy.labels[label].ladder if label else None
+        return self.policy.ladders[ladder].step(self.finding.tier, number) if ladder else Step(review=True)
 
     def _actions(self, step: Step) -> tuple[Action, ...]:
         """Turn a step into actions. A merged strike only takes its message down: its sanction is already under way."""
@@ -151,7 +160,7 @@ class Decision(Struct, frozen=True):
         return (self._order("retract", ("message",), FOREVER),)
 
     def _order(self, slot: str, scope: tuple[Scope, ...], seconds: int, *, shadow: bool = False) -> Action:
-        finding, event, label = self.finding, self.finding.event, self.finding.label
+        finding, event, label = self.finding, self.finding.event, self._label
         sender, retract = event.sender, slot == "retract"
         return Action(
             action_id=action_id(event.event_id, slot, sender.account_id),
@@ -209,11 +218,8 @@ class Decision(Struct, frozen=True):
                 spans=tuple(h.span for h in live if h.span and h.field == "text"),
                 handles=finding.handles,
             ),
-            why=Why(finding.label or "", finding.score, tuple(h.because for h in live)),
-            how=How(
-                self.policy.labels[finding.label].ladder if finding.label and self.standing else "",
-                self.standing.step if self.standing else 0,
-            ),
+            why=Why(self._label or "", finding.score, tuple(h.because for h in live)),
+            how=How(self.standing.ladder, self.standing.step) if self.standing else How(),
         )
 
     def _judgement(self, verdict: Verdict, actions: tuple[Action, ...]) -> Judgement:
@@ -225,7 +231,7 @@ class Decision(Struct, frozen=True):
             actions=actions,
             handles=finding.handles,
             hits=finding.hits,
-            label=finding.label,
+            label=self._label,
         )
 
     def _ask(self, why: WhyHuman, step: Step, actions: tuple[Action, ...] = ()) -> Outcome:

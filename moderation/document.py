@@ -7,9 +7,8 @@ key written twice. One `Problems` gathers all there is to say about a rule set; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -24,6 +23,9 @@ from ruamel.yaml.events import (
 )
 
 from moderation.errors import RuleProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 120_000
@@ -78,7 +80,9 @@ class Problems:
         except MarkedYAMLError as exc:
             mark = exc.problem_mark or exc.context_mark
             place = Node("", file, mark.line + 1, mark.column + 1) if mark else whole
-            self.problem(place, "E003", f"YAML 格式不对：{exc.problem or exc.context}（常见原因：缩进、漏了空格、用了 Tab）")
+            self.problem(
+                place, "E003", f"YAML 格式不对：{exc.problem or exc.context}（常见原因：缩进、漏了空格、用了 Tab）"
+            )
         except (YAMLError, ValueError, RecursionError) as exc:
             self.problem(whole, "E003", f"YAML 格式不对：{str(exc).splitlines()[0]:.100}")
         return whole
@@ -152,7 +156,9 @@ class Problems:
         allowed, value = tuple(options), self.text(node)
         if value in allowed:
             return value
-        self.problem(node, "E109", f"「{value:.30}」不在可选值之中{suggest(value, allowed) or '：' + '、'.join(allowed)}")
+        self.problem(
+            node, "E109", f"「{value:.30}」不在可选值之中{suggest(value, allowed) or '：' + '、'.join(allowed)}"
+        )
         return default
 
 
@@ -214,7 +220,9 @@ class _Tree:
             if not isinstance(key.value, str):
                 self._problems.problem(key, "E101", "键应是一段文字")
             elif key.value in node.value:
-                self._problems.problem(key, "E008", f"字段 {key.value} 写了两次（上一次在第 {node.keys[key.value].line} 行）")
+                self._problems.problem(
+                    key, "E008", f"字段 {key.value} 写了两次（上一次在第 {node.keys[key.value].line} 行）"
+                )
             else:
                 node.value[key.value], node.keys[key.value] = value, key
 
@@ -241,4 +249,3 @@ def suggest(word: str, options: Iterable[str]) -> str:
     """Return a Chinese "did you mean", or nothing where no option is near."""
     near = get_close_matches(word, tuple(options), n=1, cutoff=0.6)
     return f"（你是不是想写 {near[0]}？）" if near else ""
-

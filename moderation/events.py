@@ -24,7 +24,7 @@ Id = Annotated[
     Meta(
         min_length=1,
         max_length=64,
-        pattern=r"^[A-Za-z0-9_.:@#+=/|-]+$",
+        pattern=r"^[A-Za-z0-9_.:@#+=/|-]+$(?!\n)",  # Python's $ would let a line end by; elsewhere this adds nothing
         description="ASCII letters, digits and _.:@#+=/|- only; compared as it is, so 007 and 7 differ",
     ),
 ]
@@ -109,7 +109,8 @@ def decode_event(value: bytes | None, key: bytes | None = None, *, keyed: bool =
         raise EventError(DeadReason.TOMBSTONE if value is None else DeadReason.EMPTY)
     if len(value) > MAX_RECORD_BYTES:
         raise EventError(DeadReason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
-    if value.count(b"{") + value.count(b"[") > MAX_DEPTH or any(value.count(k) > 1 for k in _ONCE):
+    accounts = value.count(b'"account_id"') - (b'"recipient"' in value)
+    if accounts > 1 or value.count(b"{") + value.count(b"[") > MAX_DEPTH or any(value.count(k) > 1 for k in _ONCE):
         _check_shape(value)
     event = _decode(value)
     if keyed:
@@ -131,13 +132,13 @@ def _decode(value: bytes) -> ChatEvent:
 
 
 def _why_no_json(value: bytes) -> DeadReason:
-    """msgspec calls a lone surrogate escape truncated input and UTF-16 malformed JSON: say what it is."""
+    """Msgspec calls a lone surrogate escape truncated input and UTF-16 malformed JSON: say what it is."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
         return DeadReason.NOT_UTF8
     try:
-        json.loads(text).__repr__().encode()
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return DeadReason.BAD_TEXT
     except (ValueError, RecursionError):

@@ -1,11 +1,11 @@
 """Contact handles: QQ, group, phone, WeChat and YY numbers, ids and links, however they are dressed up.
 
-The theory. A number or an id is nobody's contact until something says so: a cue word near it, or the fact that somebody
-took pains to hide it. A player id, a room, a pair of coordinates or a hit point count looks just the same, so the nearest
+The theory. A number or an id is nobody's contact until something says so: a cue word near it, or that somebody took
+pains to hide it. A player id, a room, a pair of coordinates or a hit point count looks just the same, so the nearest
 word decides, and a word of the game outweighs a farther cue. Precision comes before recall.
 
 The order of work on the folded text: links; the words that mean something (`_Mark`); ids behind their cues; numbers.
-What is taken once is not read twice. All words are data (rules/handles.yaml); what a valid QQ number looks like is code.
+What is taken once is not read twice. All words are data (rules/handles.yaml); what a valid number looks like is code.
 
 Every pattern below either has bounded repeats or reads each character once, so the time is linear in the text.
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Digits = Annotated[str, Meta(pattern="^[0-9]+$")]
 Word = Annotated[str, Meta(min_length=1)]
 Words = tuple[Word, ...]
-Kind = Literal["cue", "same", "loose", "negative", "reversing", "nothing"]
+Kind = Literal["cue", "contact", "same", "loose", "negative", "reversing", "nothing"]
 
 
 class HandleGrammar(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +42,7 @@ class HandleGrammar(Struct, frozen=True, forbid_unknown_fields=True):
 
     cues: dict[str, Words]
     same_number: Words
+    contact_cues: Words
     loose_cues: Words
     not_cues: Words
     negative_before: Words
@@ -92,6 +93,9 @@ _LONGEST: Final = 11
 _NOISE: Final = 3
 #: A group of so many digits is a number by itself, whatever stands beside it.
 _WHOLE: Final = 9
+#: A shorter number is an everyday one: its cue must stand right before it.
+_LONG: Final = 8
+_CLOSE: Final = 3
 #: How far from a number its word may stand. A cue of one character is an everyday one: it must stand closer.
 _REACH: Final = 8
 _SHORT_REACH: Final = 5
@@ -125,6 +129,7 @@ _DATE: Final = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]
 _DATED: Final = re.compile(r"(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)")
 _DECIMAL: Final = re.compile(r"[0-9]\.")
 _CLOCK: Final = re.compile(r"[0-9]:")
+_RANK: Final = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2})*[\s.][0-9]{3}")
 _HAN: Final = re.compile(r"[\u4e00-\u9fff]")
 _TENS: Final = frozenset("十百千万亿")
 #: So many groups, or so many digits that are no ASCII, nobody writes without intent.
@@ -229,6 +234,7 @@ class _Vocabulary:
             self._add("cue", type_, words)
         self._add("same", "wx", grammar.same_number)
         self._add("negative", "", grammar.negative_before)
+        self._add("contact", "", grammar.contact_cues)
         self._add("loose", "", grammar.loose_cues)
         self._add("reversing", "", grammar.reversing)
         self._pattern = re.compile(_trie(self._kinds))
@@ -265,7 +271,7 @@ class _Links:
         self.ending = re.compile(rf"(?:{_trie(d.strip() for d in grammar.dot_words)})\s?(?:{tlds})(?![a-z0-9-])")
         self._host = re.compile(
             rf"(?<![a-z0-9.-])(?P<www>h(?:tt|xx)ps?\s?:\s?//\s?(?:w\s?w\s?w\s?{dot})?|w\s?w\s?w\s?{dot})?"
-            rf"(?P<host>(?:[a-z0-9-]{{1,63}}{dot}){{1,6}}(?P<tld>{tlds}))(?![a-z0-9-])(?P<path>:\d{{1,5}})?"
+            rf"(?P<host>(?:[a-z0-9-]{{1,63}}{dot}){{1,6}}(?P<tld>{tlds}))(?![a-z0-9-])(?::\d{{1,5}})?"
             rf"(?:/(?P<rest>[\w+/-]{{0,64}}))?",
             re.ASCII,
         )
@@ -284,7 +290,7 @@ class _Links:
                 yield _Found(m.start(), m.end(), "url", "" if value in self._harmless else value)
 
     def _is_link(self, text: str, m: re.Match[str], host: str) -> bool:
-        """`mid.top` and `8点me` are chat, `qcq55.vip` is not: weak endings and spoken dots want more evidence."""
+        """Tell links from chat: `mid.top` and `8点me` are none, `qcq55.vip` is one. A word as ending is not enough."""
         name = host[: -len(m["tld"]) - 1]
         if m["www"] or m["rest"] is not None:
             return True
@@ -453,12 +459,12 @@ class _Judge:
             near = marks[bisect_left(starts, max(last, number.start - _WINDOW)) : bisect_left(starts, number.start)]
             limit = following.start if following else len(text)
             after = marks[bisect_left(starts, number.end) : bisect_left(starts, min(limit, number.end + _WINDOW))]
-            joined = last and not near and number.start - last <= 3
+            joined = last and not near and number.start - last <= _CLOSE and not self._unit.match(text, number.end)
             verdict = verdict if joined else self._type(text, number, near, after)
             last = number.end
             digits = number.digits[::-1] if reversing else number.digits
             value = _value(verdict, digits)
-            if value and not self._is_everyday(number):
+            if value and not self._is_everyday(digits):
                 yield _Found(number.start, number.end, verdict, value)
                 if same and verdict in {"tel", "qq"}:
                     yield _Found(number.start, number.end, "wx", value)
@@ -468,7 +474,7 @@ class _Judge:
         said, loose = self._said_before(text, number, before)
         if said == "negative":
             return ""
-        if said and (len(number.digits) > 7 or number.start - before[-1].end <= _SHORT_REACH):
+        if said:
             return said
         if number.sounded or self._unit.match(text, number.end) or _is_glued(text, number, after):
             return ""
@@ -476,30 +482,30 @@ class _Judge:
 
     def _said_before(self, text: str, number: _Number, marks: list[_Mark]) -> tuple[str, bool]:
         """Return the type by the nearest cue, "negative", or "", and whether a loose cue stands there too."""
-        loose, cues = False, list[str]()
+        loose, cues = False, list[_Mark]()
         for mark in reversed(marks):
             gap = number.start - mark.end
             if mark.kind == "negative" and gap <= _SHORT_REACH and not cues:
                 return "negative", loose
-            if mark.kind == "cue" and gap <= mark.reach and _leads(text, mark, number):
-                cues.append(mark.type)
+            if mark.kind in {"cue", "contact"} and gap <= mark.reach and _leads(text, mark, number):
+                cues.append(mark)
             loose = loose or (mark.kind == "loose" and gap <= _SHORT_REACH)
-        if not cues:
+        gap = number.start - cues[0].end if cues else 0
+        torn = gap > 0 and _LETTER.match(text, number.start - 1)  # 28A6013957
+        if not cues or torn or (len(number.digits) < _LONG and gap > _CLOSE):
             return "", loose
-        close = number.start - marks[-1].end <= 3 and len(number.digits) >= 8
-        if not close and self._unit.match(text, number.end):
+        if self._unit.match(text, number.end) and (len(number.digits) < _LONG or gap > _CLOSE):
             return "negative", loose
-        return ("qun" if "qun" in cues else cues[0]), loose
+        return _named(cues, number), loose
 
     def _unsaid(self, number: _Number, *, loose: bool) -> str:
         """Return the type of a number no word speaks of: a phone, or what was disguised with care."""
-        if _PHONE.fullmatch(_TRUNK.sub("", number.digits)) and (number.neat or number.strange):
+        if _is_phone(number) and (number.neat or number.strange):
             return "" if _LONGEST in self._uid_lengths and not number.strange else "tel"
-        return "qq" if number.strange and len(number.digits) >= (8 if loose else _WHOLE) else ""
+        return "qq" if number.strange and len(number.digits) >= (_LONG if loose else _WHOLE) else ""
 
-    def _is_everyday(self, number: _Number) -> bool:
+    def _is_everyday(self, digits: str) -> bool:
         """Numbers everybody writes: 666666, 12345678, 5201314, round sums, dates."""
-        digits = number.digits
         steps = {int(b) - int(a) for a, b in pairwise(digits)}
         return (
             digits in self._everyday
@@ -532,9 +538,27 @@ def _said_after(number: _Number, marks: list[_Mark]) -> str:
     return "qun" if any(m.type == "qun" for m in near) else near[0].type
 
 
+def _named(cues: list[_Mark], number: _Number) -> str:
+    """Return the type that the cues, nearest first, agree on: groups win, and 联系 alone tells no type."""
+    types = [m.type for m in cues if m.kind == "cue"]
+    if types:
+        return "qun" if "qun" in types else types[0]
+    if _is_phone(number):
+        return "tel"
+    return "qq" if len(number.digits) >= _LONG else ""
+
+
+def _is_phone(number: _Number) -> bool:
+    return _PHONE.fullmatch(_TRUNK.sub("", number.digits)) is not None
+
+
 def _leads(text: str, mark: _Mark, number: _Number) -> bool:
-    """`v8 大佬 123456`: a lone letter with a digit behind it is a rank, not a cue."""
-    return mark.end - mark.start > 1 or mark.end == number.start or not text[mark.end].isdigit()
+    """Tell whether a lone letter is a cue: in `v8 大佬 123456` it is a rank, in `v1.20.30401` a version."""
+    if mark.end - mark.start > 1:
+        return True
+    if mark.end != number.start:
+        return not text[mark.end].isdigit()
+    return mark.type != "wx" or not _RANK.match(text, mark.end)
 
 
 def _is_glued(text: str, number: _Number, after: list[_Mark]) -> bool:
@@ -574,7 +598,8 @@ def _trie(words: Iterable[str]) -> str:
     """One alternative per first character, longest word first: the regex engine then skips to those characters."""
     by_first: dict[str, list[str]] = {}
     for word in sorted(set(words), key=len, reverse=True):
-        end = "(?![a-z])" if _LETTER.match(word) and _LETTER.match(word[-1]) else ""
-        rest = "".join(f"{_IN_WORD}{{0,2}}{re.escape(c)}" for c in word[1:])
-        by_first.setdefault(word[0], []).append(rest + end)
+        latin = [bool(_LETTER.match(c)) for c in word]
+        gaps = ["" if a and b and not all(latin) else f"{_IN_WORD}{{0,2}}" for a, b in pairwise(latin)]
+        rest = "".join(gap + re.escape(c) for gap, c in zip(gaps, word[1:], strict=True))
+        by_first.setdefault(word[0], []).append(rest + ("(?![a-z_])" if latin[0] and latin[-1] else ""))
     return "|".join(f"{re.escape(first)}(?:{'|'.join(rests)})" for first, rests in by_first.items())

@@ -9,9 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -21,12 +19,17 @@ from moderation.actions import Hit, Source
 from moderation.conditions import Found
 from moderation.context import tier
 from moderation.decide import Decision, Finding, Outcome
-from moderation.events import ChatEvent
 from moderation.reading import Reader, Reading
-from moderation.rule import Count, Rule
-from moderation.ruleset import RuleSet
-from moderation.standing import Standing, Strike
 from moderation.windows import DEPTH, DISTINCT, SHORT, Entry, Windows, pieces, within
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Iterator, Sequence
+
+    from moderation.events import ChatEvent
+    from moderation.rule import Count, Rule
+    from moderation.ruleset import RuleSet
+    from moderation.standing import Standing, Strike
 
 _NOISE: Final = {code: None for code in range(128) if not chr(code).isalnum()} | dict.fromkeys(
     range(ord("0"), ord("9") + 1), "0"
@@ -106,9 +109,7 @@ class Moderator:
         if places:
             yield rule, places[0]
 
-    def _hit(
-        self, rule: Rule, found: Found, reading: Reading, timeline: deque[Entry], entry: Entry
-    ) -> Hit | None:
+    def _hit(self, rule: Rule, found: Found, reading: Reading, timeline: deque[Entry], entry: Entry) -> Hit | None:
         if rule.count and not self._counted(rule, rule.count, reading, timeline, entry):
             return None
         if any(guard.find(reading) for guard in rule.unless):
@@ -212,7 +213,9 @@ _WHOLE: Final = Found(-1, -1, "text")
 
 def counts_everything(rule: Rule) -> bool:
     """Tell whether a rule counts a sender's messages whatever they say and wherever."""
-    return rule.when is None and not rule.context and rule.count is not None and rule.count.by in ("sender", "sender_text")
+    return (
+        rule.when is None and not rule.context and rule.count is not None and rule.count.by in ("sender", "sender_text")
+    )
 
 
 def tally(count: Count, timeline: deque[Entry], entry: Entry, *, every: bool) -> int:

@@ -20,7 +20,7 @@ def decode_command(value: bytes | None, key: bytes | None) -> Command:
     if len(value) > MAX_RECORD_BYTES:
         raise EventError(DeadReason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
     try:
-        command = _decoder.decode(value)
+        command: Command = _decoder.decode(value)
     except msgspec.ValidationError as exc:
         raise EventError(DeadReason.SCHEMA, str(exc)) from None
     except UnicodeDecodeError as exc:

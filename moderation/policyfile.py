@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from moderation.actions import Label
 from moderation.context import TIERS, Bounds, Tier
-from moderation.document import Node, Problems
-from moderation.policy import Ladder, LabelPolicy, Policy, Step, parse_step
+from moderation.policy import LabelPolicy, Ladder, Policy, Step, parse_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moderation.document import Node, Problems
 
 _TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h")
 _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days")
@@ -42,6 +45,8 @@ def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> Lab
 
 
 def _ladder(problems: Problems, name: str, node: Node) -> Ladder:
+    if not name.isascii() or not name.replace("-", "").isalnum():
+        problems.problem(node, "E404", f"阶梯名「{name:.20}」只用英文字母、数字和 -")
     tiers = problems.mapping(node, TIERS, TIERS)
     steps: dict[Tier, tuple[Step, ...]] = {t: (Step(review=True),) for t in TIERS}
     for tier, child in tiers.items():

@@ -7,7 +7,6 @@ windows, views and handles only by those in which something was found.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +16,11 @@ from moderation.fold import Folded, View, fold
 from moderation.ruleset import ALLOWED, RuleSet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from moderation.actions import Field, Handle
     from moderation.events import ChatEvent
+    from moderation.ruleset import Term
 
 _NO_KEYS: Final[frozenset[Key]] = frozenset()
 #: Something stands between two single characters: only then is the view without separators worth a second pass.
@@ -79,6 +81,24 @@ class Text:
                 found = Found(*span, self.field, view.name, lexicon, self.folded.raw[slice(*span)])
                 out.setdefault(span, (found, term.until_ms))
         return list(out.values())
+
+    def seen(self) -> Iterator[tuple[View, tuple[int, int], Term]]:
+        """Yield every term that stands in the text, word or not: view, raw span, term. For explanations."""
+        for view, (start, end, index) in self._spots:
+            for term in self._rules.terms[index]:
+                yield view, view.span(start, end), term
+
+    def why_not(self, view: View, span: tuple[int, int], ts: int) -> str:
+        """Say why a term seen at a raw span does not count."""
+        for one, (start, end, _) in self._spots:
+            if (
+                one is view
+                and view.span(start, end) == span
+                and not self._rules.segmenter.on_boundary(view.text, start, end)
+            ):
+                return "不成词"
+        allowed = any(a.start <= span[0] and span[1] <= a.end for a in self.terms(ALLOWED, ts))
+        return "白名单" if allowed else "已过期或重复"
 
 
 def _inside(found: Found, allowed: Sequence[Found]) -> bool:

@@ -92,5 +92,7 @@ class Rule(Struct, frozen=True):
 
 def revision(rule: Rule) -> str:
     """Name what a rule says: 8 hex digits over everything that can change a judgement, not its tests or place."""
-    bare = msgspec.structs.replace(rule, hits=(), passes=(), file="", line=0, revision="", note="", owner="", because="")
+    bare = msgspec.structs.replace(
+        rule, hits=(), passes=(), file="", line=0, revision="", note="", owner="", because=""
+    )
     return blake2b(msgspec.json.encode(bare, order="deterministic"), digest_size=4).hexdigest()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import re2
 
 from moderation import conditions as c
 from moderation.actions import Field, HandleType
-from moderation.conditions import Condition
 from moderation.context import FACTS
 from moderation.document import Node, Problems, suggest
 from moderation.reading import SIGNALS
 from moderation.ruleset import compile_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moderation.conditions import Condition
 
 _KINDS: Final = ("all", "any", "none", "lexicon", "handle", "signal", "context", "guard", "pattern")
 #: RE2 is linear, yet a pattern is for shapes, not for word lists.
@@ -58,30 +61,21 @@ class Conditions:
 
     def _one(self, kind: str, entry: Mapping[str, Node]) -> Condition | None:
         node = entry[kind]
-        match kind:
-            case "all":
-                parts = self.several(node)
-                within = self._p.integer(entry["within"], 24, 1, 2048) if "within" in entry else None
-                return c.AllOf(parts, within) if self._some(node, parts) else None
-            case "any":
-                parts = self.several(node)
-                return c.AnyOf(parts) if self._some(node, parts) else None
-            case "none":
-                parts = self.several(node)
-                return c.NoneOf(parts) if self._some(node, parts) else None
-            case "lexicon":
-                return self._lexicon(node, entry)
-            case "handle":
-                return self._handle(node, entry)
-            case "pattern":
-                return self._pattern(node, entry)
-            case _:
-                return self._named(kind, node)
+        if kind in ("all", "any", "none"):
+            return self._joined(kind, node, entry.get("within"))
+        if kind in ("lexicon", "handle", "pattern"):
+            readers = {"lexicon": self._lexicon, "handle": self._handle, "pattern": self._pattern}
+            return readers[kind](node, entry)
+        return self._named(kind, node)
 
-    def _some(self, node: Node, parts: tuple[Condition, ...]) -> bool:
+    def _joined(self, kind: str, node: Node, within: Node | None) -> Condition | None:
+        parts = self.several(node)
         if not parts:
             self._p.problem(node, "E303", "这里至少要有一个条件")
-        return bool(parts)
+            return None
+        if kind == "all":
+            return c.AllOf(parts, self._p.integer(within, 24, 1, 2048) if within else None)
+        return c.AnyOf(parts) if kind == "any" else c.NoneOf(parts)
 
     def _lexicon(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
         names = [name for name in self._p.texts(node) if self._known(node, "词库", name, self._classes)]
@@ -89,7 +83,9 @@ class Conditions:
         return parts[0] if len(parts) == 1 else c.AnyOf(parts) if parts else None
 
     def _handle(self, node: Node, entry: Mapping[str, Node]) -> Condition:
-        types = [t for t in self._p.texts(node) if t != "any" and self._known(node, "联系方式类型", t, get_args(HandleType))]
+        types = [
+            t for t in self._p.texts(node) if t != "any" and self._known(node, "联系方式类型", t, get_args(HandleType))
+        ]
         return c.HandleOf(frozenset(types), self._fields(entry, c.TEXT))
 
     def _pattern(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
@@ -117,7 +113,9 @@ class Conditions:
         names = self._p.texts(entry["in"])
         return tuple(n for n in names if self._known(entry["in"], "字段", n, get_args(Field)))  # type: ignore[misc]  # known
 
-    def _known(self, node: Node, what: str, name: str, known: Mapping[str, object] | set[str] | tuple[str, ...]) -> bool:
+    def _known(
+        self, node: Node, what: str, name: str, known: Mapping[str, object] | set[str] | tuple[str, ...]
+    ) -> bool:
         if name in known:
             return True
         self._p.problem(node, "E211", f"没有叫「{name:.40}」的{what}{suggest(name, known)}")

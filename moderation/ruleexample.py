@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from moderation.document import Node, Problems
 from moderation.events import ChatEvent
 from moderation.rule import Example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from moderation.document import Node, Problems
 
 _START_MS: Final = 1_750_000_000_000
 _SENDER: Final = {

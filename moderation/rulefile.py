@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
 
 from moderation.actions import Label
-from moderation.conditions import Condition
 from moderation.document import Node, Problems
 from moderation.errors import RuleSetRejected
 from moderation.fold import fold
@@ -27,6 +26,9 @@ from moderation.rulecondition import Conditions
 from moderation.ruleexample import read_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
+
+if TYPE_CHECKING:
+    from moderation.conditions import Condition
 
 Layer = Mapping[str, bytes]
 _SPECIAL: Final = ("policy.yaml", "game.yaml", "handles.yaml", "allowlist.yaml", "guards.yaml")
@@ -156,7 +158,9 @@ class _Reading:
                 for item in self._p.items(node) if _kind(file) == "rules" else ():
                     rule = self._rule(item, conditions)
                     if rule.id in here:
-                        self._p.problem(item, "E206", f"规则编号 {rule.id} 已在 {here[rule.id].file} 第 {here[rule.id].line} 行用过")
+                        self._p.problem(
+                            item, "E206", f"规则编号 {rule.id} 已在 {here[rule.id].file} 第 {here[rule.id].line} 行用过"
+                        )
                     here[rule.id], out[rule.id] = item, rule
         return out
 
@@ -242,9 +246,9 @@ class _Reading:
 def _kind(file: str) -> str:
     """Tell what a file holds from its name: the path may carry the layer's directory before it."""
     parts = file.replace("\\", "/").split("/")
-    if parts[-1] in _SPECIAL:
-        return parts[-1]
-    return "lexicons" if len(parts) > 1 and parts[-2] == "lexicons" else "rules"
+    if len(parts) > 1 and parts[-2] == "lexicons":
+        return "lexicons"
+    return parts[-1] if parts[-1] in _SPECIAL else "rules"
 
 
 def _merge(old: Node, new: Node, *, join: bool) -> Node:
@@ -258,4 +262,3 @@ def _merge(old: Node, new: Node, *, join: bool) -> Node:
     if join and isinstance(old.value, list) and isinstance(new.value, list):
         return Node([*old.value, *new.value], new.file, new.line, new.column)
     return new if new.value != "" or not new.plain else old
-

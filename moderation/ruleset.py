@@ -97,7 +97,8 @@ def compile_pattern(regex: str) -> re2._Regexp:
 
 def _index(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[Key, list[int]]]:
     """Sort rules by the rarest thing they need: the clause with the fewest keys stands for the rule."""
-    always, by_key = [], {}
+    always: list[Rule] = []
+    by_key: dict[Key, list[int]] = {}
     for i, rule in enumerate(rules):
         clauses = rule.clauses()
         if not clauses:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from moderation.decide import Finding
 from moderation.moderator import Moderator
-from moderation.rule import Example, Rule
-from moderation.ruleset import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moderation.decide import Finding
+    from moderation.rule import Example, Rule
+    from moderation.ruleset import RuleSet
 
 
 class Failure(NamedTuple):

@@ -3,10 +3,11 @@
 >>> Segmenter(["代练"]).on_boundary("替代练习场", 1, 3)
 False
 
-Only a window around a match is segmented. jieba knows every term as a word, with the least frequency that keeps the
-term whole when it stands alone, so that 出金率 gives 出金 while 二代打野 does not give 代打. HMM stays off: it glues
-unknown neighbours into words. rjieba, where installed, cuts the same, faster; jieba is loaded without its cache file,
-which lies in a directory that anybody may write and is unmarshalled unseen.
+Only a window around a match is segmented. jieba knows every term as a word, with a frequency just high enough to keep
+the term whole when it stands alone, so that 出金率 gives 出金 while 二代打野 gives no 代打. HMM stays off: it glues
+unknown neighbours into words. rjieba, where installed, cuts the same, faster (but for exact ties, as in 哈哈哈哈哈: 7
+of 8,000 lines of chat with 2,000 random terms on 2026-11-21). jieba is loaded without its cache file, which lies in a
+directory that anybody may write and is unmarshalled unseen.
 """
 
 from __future__ import annotations

@@ -24,15 +24,19 @@ class Strike(Struct, frozen=True):
     event_id: str
     ts: int
     now: int
+    label: str
 
 
 class Standing(Struct, frozen=True):
     """Where a strike put its player: `step` of the ladder from 1, and `at`, when that event was first judged.
 
     `merged` says the strike fell into the grace time of the one before and did not climb: `step` is that one's.
-    The same event always gets the same standing, however often and by whomever it is asked.
+    The same event always gets the same standing, however often and by whomever it is asked: also the same `label` and
+    `ladder`, even if a worker that saw less or more of what others said finds another label the second time.
     """
 
     step: int
     at: int
     merged: bool
+    label: str
+    ladder: str

@@ -8,8 +8,10 @@ timeline is whole on one worker; timelines across senders see only that worker's
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
 
 #: Entries a timeline keeps; a rule cannot count further than this.
 DEPTH: Final = 32
@@ -88,7 +90,7 @@ class Windows:
 
     def _forget(self, now: int) -> None:
         """Make room: drop the longest silent timelines, beyond the horizon or beyond the bound, two at a time."""
-        for _ in range(2):
+        for _ in range(min(2, len(self._timelines))):
             key = next(iter(self._timelines))
             if len(self._timelines) <= self._most and self._timelines[key][-1].ts > now - HORIZON_MS:
                 return

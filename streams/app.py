@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import faust
 import structlog
@@ -23,8 +22,9 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from moderation.errors import ActionNotSent
+from streams.connection import ssl_context
 from streams.pipeline import Fresh, Letter, Pipeline, Record, Stale
-from streams.transport import BatchTransport, RawBatch
+from streams.transport import BatchConsumer, BatchTransport, RawBatch
 
 if TYPE_CHECKING:
     from streams.health import Health
@@ -48,15 +48,14 @@ class KafkaOutbox:
     async def send(self, letter: Letter) -> None:
         """Return when the broker has acknowledged the letter. Raises ActionNotSent."""
         try:
-            await self._app.producer.send_and_wait(
-                letter.topic, letter.key, letter.value, None, None, list(letter.headers)
-            )
+            headers = list(letter.headers)
+            await self._app.producer.send_and_wait(letter.topic, letter.key, letter.value, None, None, headers)
         except (KafkaError, ProducerSendError, OSError) as exc:
             raise ActionNotSent(f"{letter.topic}: {exc!r}") from exc
 
 
 def build_app(settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pipeline], health: Health) -> faust.App:
-    """Make the app for `settings`, reading from `kafka`. `pipeline` makes what the agents run, once the app is there."""
+    """Make the app for `settings`, reading from `kafka`; `pipeline` makes what its agents run."""
     app = faust.App(
         settings.group_id,
         broker=kafka,
@@ -95,9 +94,12 @@ def build_app(settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pi
     )
     work = pipeline(app)
     topics = settings.topics
-    _agent(app, "world", topics.world, work.chat)
-    _agent(app, "private", topics.private, work.chat)
-    _agent(app, "commands", topics.commands, work.commands)
+    for name, topic, run in (
+        ("world", topics.world, work.chat),
+        ("private", topics.private, work.chat),
+        ("commands", topics.commands, work.commands),
+    ):
+        _agent(app, name, topic, run)
     _tell(app, health)
     return app
 
@@ -107,7 +109,7 @@ def _agent(app: faust.App, name: str, topic: str, work: Work) -> None:
         try:
             async for event in stream.noack().events():
                 await _batch(app, event, work)
-        except BaseException as exc:  # noqa: BLE001  whatever leaves this body would be acknowledged
+        except BaseException as exc:  # whatever leaves this body would be acknowledged
             _leave(app, name, exc)
             raise
 
@@ -120,7 +122,7 @@ async def _batch(app: faust.App, event: Any, work: Work) -> None:
         await work(batch.value, lambda: bool(batch.generation_id == app.consumer_generation_id))
     except Stale:
         log.warning("batch left to the partition's new owner", topic=batch.topic, partition=batch.partition)
-        app.consumer.abandon(batch)
+        cast("BatchConsumer", app.consumer).abandon(batch)
     else:
         event.ack()
 
@@ -136,33 +138,21 @@ def _leave(app: faust.App, name: str, exc: BaseException) -> None:
 def _tell(app: faust.App, health: Health) -> None:
     """Keep health told of what the group gives us and takes away."""
 
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # Faust's signals
-    async def assigned(_: Any, assigned: Any, **__: Any) -> None:
-        health.assigned(len(assigned))
+    async def assigned(_: Any, partitions: Any, **__: Any) -> None:
+        health.assigned(len(partitions))
 
-    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # Faust's signals
-    async def revoked(_: Any, revoked: Any, **__: Any) -> None:  # noqa: ARG001  Faust's signature
+    async def revoked(_: Any, __: Any, **___: Any) -> None:
         health.assigned(0)
+
+    app.on_partitions_assigned.connect(cast("Any", assigned))
+    app.on_partitions_revoked.connect(cast("Any", revoked))
 
 
 def _credentials(settings: Settings) -> Any:
-    context = _ssl_context(settings)
-    sasl = settings.kafka_sasl
+    context, sasl = ssl_context(settings.kafka_tls), settings.kafka_sasl
     if sasl.mechanism is not None and sasl.password is not None:
+        password = sasl.password.get_secret_value()
         return faust.SASLCredentials(
-            username=sasl.username,
-            password=sasl.password.get_secret_value(),
-            mechanism=sasl.mechanism,
-            ssl_context=context,
+            username=sasl.username, password=password, mechanism=sasl.mechanism, ssl_context=context
         )
     return faust.SSLCredentials(context) if context else None
-
-
-def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    tls = settings.kafka_tls
-    if not tls.on:
-        return None
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
-    if tls.cert and tls.key:
-        context.load_cert_chain(tls.cert, tls.key)
-    return context

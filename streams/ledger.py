@@ -4,7 +4,7 @@ Two implementations of one contract: `MemoryLedger` for one process, `RedisLedge
 holds both to the same answers. Every write may be repeated: a reply that got lost, a batch that is redelivered and a
 second worker that judges the same event all change nothing.
 
-Of a player on a ladder at most `EVENTS_KEPT` events are remembered. When one more comes, the first to go is what has
+Of a player at most `EVENTS_KEPT` events are remembered. When one more comes, the first to go is what has
 decayed, then an event that was merged, then a reverted one, then a counted one; of equals, the oldest. So a flood of
 merged events never lowers a step. A merged event that was dropped and is asked about again merges again, with the same
 step; only its `at` is new. Steps stop growing at `EVENTS_KEPT` + 1, far beyond the last rung of any ladder.
@@ -87,8 +87,9 @@ class _Event:
     standing: Standing
     kind: Literal["merged", "reverted", "counted"]
 
-    def counts_at(self, ts: int) -> bool:
-        return self.kind == "counted" and 0 < ts - self.ts <= DECAY_MS
+    def counts_on(self, ladder: str, ts: int | None = None) -> bool:
+        in_time = ts is None or 0 < ts - self.ts <= DECAY_MS
+        return self.kind == "counted" and self.standing.ladder == ladder and in_time
 
     def worth(self, ts: int) -> int:
         return 0 if ts - self.ts > DECAY_MS else 1 + ("merged", "reverted", "counted").index(self.kind)
@@ -98,14 +99,14 @@ class MemoryLedger:
     """A ledger that dies with the process. It forgets no player, so use it for files, not for a game."""
 
     def __init__(self) -> None:
-        self._events: defaultdict[tuple[str, str], dict[str, _Event]] = defaultdict(dict)
+        self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
         self._actions: dict[tuple[str, str], Action] = {}
         self._reverts: dict[tuple[str, str], Action] = {}
         self._live: defaultdict[str, list[Action]] = defaultdict(list)
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
         """See `Ledger`."""
-        return [self._strike(s, self._events[s.account_id, s.ladder]) for s in strikes]
+        return [self._strike(s, self._events[s.account_id]) for s in strikes]
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""
@@ -145,8 +146,7 @@ class MemoryLedger:
         """See `Ledger`."""
 
     def _forget_strike(self, action: Action) -> None:
-        ladder, event_id = _strike_behind(action) or ("", "")
-        event = self._events.get((action.target.account_id, ladder), {}).get(event_id)
+        event = self._events.get(action.target.account_id, {}).get(_strike_behind(action))
         if event and event.kind == "counted":
             event.kind = "reverted"
 
@@ -157,14 +157,14 @@ class MemoryLedger:
             return known.standing
         ts = strike.ts
         incident = min(
-            (e for e in events.values() if e.kind == "counted" and abs(ts - e.ts) <= GRACE_MS),
+            (e for e in events.values() if e.counts_on(strike.ladder) and abs(ts - e.ts) <= GRACE_MS),
             key=lambda e: e.ts,
             default=None,
         )
-        step = incident.standing.step if incident else 1 + sum(e.counts_at(ts) for e in events.values())
+        step = incident.standing.step if incident else 1 + sum(e.counts_on(strike.ladder, ts) for e in events.values())
         if len(events) >= EVENTS_KEPT:
             del events[min(events, key=lambda event_id: events[event_id].worth(ts))]
-        standing = Standing(step, strike.now, merged=incident is not None)
+        standing = Standing(step, strike.now, incident is not None, strike.label, strike.ladder)
         events[strike.event_id] = _Event(ts, standing, "merged" if incident else "counted")
         return standing
 
@@ -208,13 +208,15 @@ class RedisLedger:
         rest_s: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # redis-py would retry ten times by itself and take up to a minute: it must not, we decide.
+        # redis-py would retry ten times by itself and take up to a minute: it must not, we decide. With RESP3 it
+        # (8.1) hands out connections that the server has closed or that hold an old reply; with RESP2 it checks.
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
+            protocol=2,
         )
         self._prefix = prefix
         self._rest_s = rest_s
@@ -225,10 +227,13 @@ class RedisLedger:
         """See `Ledger`."""
         limits = (DECAY_MS, GRACE_MS, EVENTS_KEPT, STRIKES_TTL_MS)
         answers = await self._ask(
-            _STRIKE.call([self._key(s.account_id, "strikes", s.ladder)], s.event_id, s.ts, s.now, *limits)
+            _STRIKE.call([self._key(s.account_id, "strikes")], s.event_id, s.ts, s.now, *limits, s.label, s.ladder)
             for s in strikes
         )
-        return [Standing(step, at, bool(merged)) for step, at, merged in answers]
+        return [
+            Standing(step, at, bool(merged), label.decode(), ladder.decode())
+            for step, at, merged, label, ladder in answers
+        ]
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""
@@ -252,9 +257,9 @@ class RedisLedger:
         if action is None:
             return Reverted(None, revert)
         keys = [self._key(account, "action", action_id), self._key(account, "live")]
-        ladder, event_id = _strike_behind(action) or ("", "")
+        event_id = _strike_behind(action)
         if event_id:
-            keys.append(self._key(account, "strikes", ladder))
+            keys.append(self._key(account, "strikes"))
         [first] = await self._ask([_REVERT.call(keys, action_id, msgspec.json.encode(revert), event_id)])
         return Reverted(None, revert) if first is None else Reverted(action, _read(first))
 
@@ -314,10 +319,10 @@ def _until(action: Action) -> float:
     return math.inf if action.until is None else action.until
 
 
-def _strike_behind(action: Action) -> tuple[str, str] | None:
-    """Return the ladder and event of the strike that led to `action`, None where it climbed none."""
+def _strike_behind(action: Action) -> str:
+    """Return the event of the strike that led to `action`, nothing where it climbed no ladder."""
     how = action.evidence.how if action.evidence else None
-    return (how.ladder, action.event_id) if how and how.ladder and action.event_id else None
+    return action.event_id or "" if how and how.ladder else ""
 
 
 def _read(json: bytes) -> Action:

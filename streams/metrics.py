@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NO_LABEL: Final = "none"
 OUTCOMES: Final = ("allow", "review", "act", "dead_letter")
 COMMANDS: Final = ("mute", "ban", "revert")
-COMMAND_STATUSES: Final = ("done", "repeated", "unknown_action", "rejected")
+COMMAND_STATUSES: Final = ("done", "unknown_action")
 
 _LABELS: Final = (*get_args(Label), NO_LABEL)
 # The objective is 20 ms at the median and 100 ms at the 99th percentile: both are bounds, with neighbours on each side.

@@ -18,14 +18,14 @@ import msgspec
 import structlog
 
 from moderation.actions import Action, Case, RevertCommand, Source
-from moderation.decide import Finding, Outcome
 from moderation.errors import ActionNotSent, DeadReason, EventError, QingliuError, StoreUnavailable
-from moderation.events import ChatEvent, decode_event
-from moderation.order import account_of, decode_command, sanction, undo
+from moderation.events import decode_event
+from moderation.order import decode_command, sanction, undo
 from streams.metrics import NO_LABEL
 
 if TYPE_CHECKING:
     from moderation.actions import Command
+    from moderation.decide import Finding, Outcome
     from moderation.moderator import Moderator
     from moderation.standing import Standing
     from streams.health import Health
@@ -111,8 +111,9 @@ class Pipeline:
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale."""
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.thread_time()
         judged, dead = await self._judge(records)
+        self._metrics.judge_seconds.observe(time.thread_time() - worked)
         outcomes = await self._decide(judged)
         actions = [action for outcome in outcomes for action in outcome.judgement.actions]
         cases = [outcome.case for outcome in outcomes if outcome.case]
@@ -146,8 +147,8 @@ class Pipeline:
                 judged.append(Judged(record, self.moderator.judge(event)))
             except EventError as exc:
                 dead.append(self._dead(record, exc))
-            except Exception as exc:  # noqa: BLE001  a bug met by one message must not stop or lose the others
-                log.error("judging failed", error=repr(exc), topic=record.topic, offset=record.offset)
+            except Exception as exc:  # a bug met by one message must not stop or lose the others
+                log.exception("judging failed", topic=record.topic, partition=record.partition, offset=record.offset)
                 dead.append(self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(exc))))
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -195,10 +196,15 @@ class Pipeline:
         lanes: defaultdict[bytes | None, list[Letter]] = defaultdict(list)
         for letter in letters:
             lanes[letter.key].append(letter)
-        if lanes:
+        stale = False
+        try:
             async with asyncio.TaskGroup() as group:
                 for lane in lanes.values():
                     group.create_task(self._send(lane, fresh))
+        except* Stale:
+            stale = True
+        if stale:
+            raise Stale
 
     async def _send(self, lane: Sequence[Letter], fresh: Fresh) -> None:
         for letter in lane:
@@ -210,13 +216,15 @@ class Pipeline:
             if not fresh():
                 raise Stale
             try:
-                return await deed()
+                await deed()
             except (ActionNotSent, StoreUnavailable) as exc:
                 self._metrics.produce_retries.inc()
                 if isinstance(exc, ActionNotSent):
                     self._health.broker_failed()
                 log.warning("retrying", attempt=attempt + 1, error=str(exc))
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+            else:
+                return
 
     async def _remember(self, actions: Sequence[Action]) -> None:
         """Write actions to the ledger; what it cannot take now waits for the next batch."""
@@ -251,9 +259,7 @@ class Pipeline:
             self._metrics.commands.labels("revert", "unknown_action").inc()
             return
         source = Source(record.topic, record.partition, record.offset)
-        reverted = await self._ledger.revert(
-            undone.action_id, undo(command, undone, self.moderator.rules.hash, source)
-        )
+        reverted = await self._ledger.revert(undone.action_id, undo(command, undone, self.moderator.rules.hash, source))
         await self._deliver([self._action_letter(reverted.revert)], fresh)
         await self._ledger.record([reverted.revert])
         self._metrics.actions.labels("revert", reverted.revert.label or NO_LABEL, "manual").inc()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from moderation.document import MAX_BYTES
 from moderation.errors import RuleProblem, RuleSetRejected
 from moderation.rulefile import Layer, load
-from moderation.ruleset import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from moderation.ruleset import RuleSet
 
 #: Far more than any game needs; a directory given by mistake ends here.
 MOST_FILES: Final = 500

@@ -8,10 +8,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from moderation.errors import SettingsError
-from streams.settings import Settings, Topics
+from streams.connection import connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from streams.settings import Settings, Topics
 
 _DAY_MS: Final = 86_400_000
 #: Chat waits out a weekend; what was decided is kept long enough to answer an appeal.
@@ -33,7 +35,7 @@ def _config(topics: Topics, name: str) -> Mapping[str, str]:
 
 async def create_topics(settings: Settings, kafka: str) -> list[str]:
     """Create the topics that are missing; returns their names. Raises SettingsError where the broker refuses."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.removeprefix("kafka://"))
+    admin = AIOKafkaAdminClient(**connection(settings, kafka))
     try:
         await admin.start()
         there = set(await admin.list_topics())

@@ -32,7 +32,7 @@ from moderation.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
-    from aiokafka import ConsumerRecord
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 #: Seconds until a partition whose buffer had been full is asked again. Faust 0.15.3 waits up to a second for the idle
 #: partitions first, or sleeps one when all are full, which leaves a hot partition 12 batches a second.
@@ -138,6 +138,15 @@ def record_bytes(record: ConsumerRecord) -> int:
     return size + sum(len(name) + len(value or b"") for name, value in record.headers) if record.headers else size
 
 
+class _PromptThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread with our fetch wait: Faust fixes 1.5 s."""
+
+    def _create_worker_consumer(self, transport: BatchTransport) -> AIOKafkaConsumer:  # type: ignore[override]
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = int(transport.fetch_wait * 1000)  # noqa: SLF001  read when it starts
+        return consumer
+
+
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, keeping books on ranges instead of offsets. Made by `BatchTransport` only."""
 
@@ -147,6 +156,9 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._ranges: dict[TP, Ranges] = {}
         self._acked_index = _SingleOffsets()
+
+    def _new_consumer_thread(self) -> _PromptThread:
+        return _PromptThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- fetching
 
@@ -256,12 +268,23 @@ class BatchTransport(driver.Transport):
 
     A batch has at most `max_records` records and `max_bytes` bytes of keys, values and headers (or one record). The
     setting `stream_buffer_maxsize` counts batches, so it bounds what is in memory: 16 are 16 MiB plus one fetch.
+
+    `fetch_wait` is how long, in seconds, the broker may hold a fetch that finds nothing. aiokafka has one fetch in
+    flight per broker, so a busy partition waits that long whenever the others are idle; Tansu looks for news only
+    after half of it (0.72 s with Faust's 1.5 s, 5 ms with 0.02 s; median of 12, 2026-11-21).
     """
 
     Consumer = BatchConsumer
 
     def __init__(
-        self, url: Any, app: faust.App, loop: Any = None, *, max_records: int = 500, max_bytes: int = 1 << 20
+        self,
+        url: Any,
+        app: faust.App,
+        loop: Any = None,
+        *,
+        max_records: int = 500,
+        max_bytes: int = 1 << 20,
+        fetch_wait: float = 0.02,
     ) -> None:
         if getattr(faust_streams, "_CStreamIterator", None) is None:
             raise SettingsError(
@@ -271,3 +294,4 @@ class BatchTransport(driver.Transport):
         super().__init__(url, app, loop)
         self.max_records = max_records
         self.max_bytes = max_bytes
+        self.fetch_wait = fetch_wait

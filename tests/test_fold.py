@@ -68,9 +68,9 @@ def test_folding_twice_changes_nothing_more(raw: str) -> None:
 @given(any_text | tricky_text)
 def test_every_character_knows_where_it_came_from(raw: str) -> None:
     folded = fold(raw)
-    assert len(folded.spans) == len(folded.text)
+    assert len(folded.plain.spans) == len(folded.text)
     assert len(folded.offsets) == len(folded.text) + 1
-    for char, (start, end) in zip(folded.text, folded.spans, strict=True):
+    for char, (start, end) in zip(folded.text, folded.plain.spans, strict=True):
         assert char in fold(raw[start:end]).text or char == GAP
 
 
@@ -96,8 +96,8 @@ def test_squeezed_text_is_the_folded_text_without_some_characters(raw: str) -> N
 @given(tricky_text)
 def test_what_is_squeezed_traces_to_the_same_characters(raw: str) -> None:
     folded = fold(raw)
-    traced = dict(zip(folded.spans, folded.text, strict=True))
-    single = [span for span in folded.squeezed.spans if folded.spans.count(span) == 1]
+    traced = dict(zip(folded.plain.spans, folded.text, strict=True))
+    single = [span for span in folded.squeezed.spans if folded.plain.spans.count(span) == 1]
     by_span = dict(zip(folded.squeezed.spans, folded.squeezed.text, strict=True))
     assert all(by_span[span] == traced[span] for span in single)
 
@@ -115,7 +115,7 @@ def test_no_text_breaks_the_signals(raw: str) -> None:
         ("加.微-_信 / Q Q", "加微信qq"),
         ("【代】【练】(群)", "代练群"),
         ("加丨微丶信ー灬", "加微信"),
-        ("スーパー", "スーハー"),
+        ("スーパー", "スハ"),
         ("6/0 3。9~1★8●", "603918"),
         ("加\n我\n微", "加我微"),
         ("代ᚠ练ᐛ", "代练"),
@@ -162,9 +162,8 @@ def test_no_match_spans_what_was_left_out() -> None:
     assert not fold("代" * (HEAD + TAIL)).truncated
 
 
-def test_a_typed_ellipsis_is_not_mistaken_for_a_gap() -> None:
-    assert GAP not in fold("等…等").text
-    assert fold("代…练").squeezed.text == "代练"
+def test_nothing_that_is_typed_is_mistaken_for_a_gap() -> None:
+    assert fold(f"代{GAP}练").text == "代g练"
 
 
 @pytest.mark.parametrize("swelling", ["\ufdfa", "㍿", "ﬃ", "\u3300", "⑳"])

@@ -154,8 +154,12 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
 # --- material ----------------------------------------------------------------------------------------------------
 
 
+def standing(step: int, at: int, *, merged: bool) -> Standing:
+    return Standing(step, at, merged, "rmt", "spam")
+
+
 def strike(event_id: str, ts: int, *, account: str = "p1", ladder: str = "spam", now: int | None = None) -> Strike:
-    return Strike(account, ladder, event_id, ts, ts + 5 if now is None else now)
+    return Strike(account, ladder, event_id, ts, ts + 5 if now is None else now, "rmt")
 
 
 def mute(event_id: str = "e1", *, account: str = "p1", at: int = T0, lasts: int | None = HOUR, **other: Any) -> Action:
@@ -215,22 +219,22 @@ def steps(standings: list[Standing]) -> list[int]:
 
 def test_each_offence_climbs_one_step(ledger: Ledger, run: Run) -> None:
     standings = run(ledger.strike([strike(f"e{i}", T0 + i * HOUR) for i in range(4)]))
-    assert standings == [Standing(i + 1, T0 + i * HOUR + 5, merged=False) for i in range(4)]
+    assert standings == [standing(i + 1, T0 + i * HOUR + 5, merged=False) for i in range(4)]
 
 
 def test_a_burst_is_one_offence(ledger: Ledger, run: Run) -> None:
     burst = run(ledger.strike([strike("e1", T0), strike("e2", T0 + 1), strike("e3", T0 + GRACE_MS)]))
     assert burst == [
-        Standing(1, T0 + 5, merged=False),
-        Standing(1, T0 + 6, merged=True),
-        Standing(1, T0 + GRACE_MS + 5, merged=True),
+        standing(1, T0 + 5, merged=False),
+        standing(1, T0 + 6, merged=True),
+        standing(1, T0 + GRACE_MS + 5, merged=True),
     ]
     assert steps(run(ledger.strike([strike("e4", T0 + 2 * HOUR)]))) == [2]
 
 
 def test_a_merged_strike_does_not_prolong_the_grace(ledger: Ledger, run: Run) -> None:
     run(ledger.strike([strike("e1", T0), strike("e2", T0 + GRACE_MS)]))
-    assert run(ledger.strike([strike("e3", T0 + GRACE_MS + 1)])) == [Standing(2, T0 + GRACE_MS + 6, merged=False)]
+    assert run(ledger.strike([strike("e3", T0 + GRACE_MS + 1)])) == [standing(2, T0 + GRACE_MS + 6, merged=False)]
 
 
 @pytest.mark.parametrize(("age", "step"), [(DECAY_MS, 2), (DECAY_MS + 1, 1)])
@@ -253,8 +257,15 @@ def test_an_event_twice_in_one_call_counts_once(ledger: Ledger, run: Run) -> Non
 
 def test_players_and_ladders_do_not_share_strikes(ledger: Ledger, run: Run) -> None:
     apart = [("p1", "spam"), ("p2", "spam"), ("p1", "poaching"), ("007", "spam"), ("7", "spam"), ("p1:spam", "x")]
-    strikes = [strike("e1", T0, account=account, ladder=ladder) for account, ladder in apart]
+    strikes = [strike(f"e{n}", T0, account=account, ladder=ladder) for n, (account, ladder) in enumerate(apart)]
     assert steps(run(ledger.strike(strikes))) == [1] * len(apart)
+
+
+def test_an_event_stays_on_the_ladder_it_climbed_first(ledger: Ledger, run: Run) -> None:
+    run(ledger.strike([strike("e0", T0 - HOUR, ladder="poaching")]))
+    first = run(ledger.strike([strike("e1", T0)]))
+    assert run(ledger.strike([strike("e1", T0, ladder="poaching")])) == first == [standing(1, T0 + 5, merged=False)]
+    assert steps(run(ledger.strike([strike("e2", T0 + HOUR), strike("e3", T0 + HOUR, ladder="poaching")]))) == [2, 2]
 
 
 def test_a_late_event_takes_its_place_in_event_time(ledger: Ledger, run: Run) -> None:
@@ -264,7 +275,7 @@ def test_a_late_event_takes_its_place_in_event_time(ledger: Ledger, run: Run) ->
 
 def test_a_late_event_of_the_same_incident_merges(ledger: Ledger, run: Run) -> None:
     run(ledger.strike([strike("e1", T0)]))
-    assert run(ledger.strike([strike("late", T0 - GRACE_MS)])) == [Standing(1, T0 - GRACE_MS + 5, merged=True)]
+    assert run(ledger.strike([strike("late", T0 - GRACE_MS)])) == [standing(1, T0 - GRACE_MS + 5, merged=True)]
 
 
 def test_an_event_between_two_incidents_belongs_to_the_earlier(ledger: Ledger, run: Run) -> None:
@@ -288,8 +299,8 @@ def test_what_has_decayed_is_forgotten_before_what_counts(ledger: Ledger, run: R
     old = [strike(f"o{i}", T0 + i * HOUR) for i in range(EVENTS_KEPT - 2)]
     later = T0 + 40 * DAY
     run(ledger.strike([*old, strike("n1", later), strike("n2", later + 1)]))
-    assert run(ledger.strike([strike("n3", later + HOUR)])) == [Standing(2, later + HOUR + 5, merged=False)]
-    assert run(ledger.strike([strike("n2", later + 1, now=later + DAY)])) == [Standing(1, later + 6, merged=True)]
+    assert run(ledger.strike([strike("n3", later + HOUR)])) == [standing(2, later + HOUR + 5, merged=False)]
+    assert run(ledger.strike([strike("n2", later + 1, now=later + DAY)])) == [standing(1, later + 6, merged=True)]
 
 
 def test_the_step_stops_growing_at_the_end_of_memory(ledger: Ledger, run: Run) -> None:
@@ -299,7 +310,9 @@ def test_the_step_stops_growing_at_the_end_of_memory(ledger: Ledger, run: Run) -
 
 
 def test_a_call_with_nothing_to_ask_asks_nothing(run: Run) -> None:
-    nowhere = RedisLedger(f"redis://127.0.0.1:{_free_port()}")
+    nowhere = RedisLedger(f"redis://127.0.0.1:{_free_port()}", rest_s=math.inf)
+    with pytest.raises(StoreUnavailable):
+        run(nowhere.ping())
     assert run(nowhere.strike([])) == []
     run(nowhere.record([]))
     run(nowhere.close())
@@ -423,7 +436,7 @@ def test_after_a_revert_the_next_offence_starts_again(ledger: Ledger, run: Run) 
     action = mute("e1")
     run(ledger.record([action]))
     run(ledger.revert(action.action_id, lift(action)))
-    assert run(ledger.strike([strike("e2", T0 + 1)])) == [Standing(1, T0 + 6, merged=False)], "nothing to merge into"
+    assert run(ledger.strike([strike("e2", T0 + 1)])) == [standing(1, T0 + 6, merged=False)], "nothing to merge into"
 
 
 def test_reverting_a_merged_strike_forgives_only_it(ledger: Ledger, run: Run) -> None:
@@ -507,11 +520,11 @@ def test_both_ledgers_agree_and_never_contradict_themselves(
     valkey: Valkey, run: Run, calls: list[list[Strike] | Strike]
 ) -> None:
     told = _same_from_both(valkey, run, calls)
-    known: dict[tuple[str, str, str], Standing] = {}
+    known: dict[tuple[str, str], Standing] = {}
     for call, answers in zip(calls, told, strict=True):
-        for one, standing in zip(call, answers, strict=True) if isinstance(call, list) else ():
-            assert known.setdefault((one.account_id, one.ladder, one.event_id), standing) == standing
-            assert standing.step >= 1
+        for one, answer in zip(call, answers, strict=True) if isinstance(call, list) else ():
+            assert known.setdefault((one.account_id, one.event_id), answer) == answer
+            assert answer.step >= 1
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -538,10 +551,11 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        #: While set, a connection is closed when EVALSHA is answered on it.
         self.lose_replies = False
         #: While set, replies wait until so many EVALSHA have come in.
         self.hold_for = 0
-        self._calls = 0
+        self.calls = 0
         self._seen = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -561,10 +575,11 @@ class Proxy:
         assert here is not None
         self._tasks.add(here)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        asks = asyncio.ensure_future(self._forward(reader, up_writer))
+        asked = asyncio.Event()
+        asks = asyncio.ensure_future(self._forward(reader, up_writer, asked))
         try:
             while data := await up_reader.read(65536):
-                if self.lose_replies:
+                if self.lose_replies and asked.is_set():
                     break
                 if self.hold_for:
                     await self._seen.wait()
@@ -574,10 +589,12 @@ class Proxy:
             writer.close()
             up_writer.close()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event) -> None:
         while data := await reader.read(65536):
-            self._calls += data.count(b"EVALSHA")
-            if self._calls >= self.hold_for:
+            if b"EVALSHA" in data:
+                asked.set()
+            self.calls += data.count(b"EVALSHA")
+            if self.calls >= self.hold_for:
                 self._seen.set()
             writer.write(data)
 
@@ -587,15 +604,16 @@ def test_a_lost_reply_counts_once(valkey: Valkey, run: Run, prefix: str) -> None
         async with Proxy(valkey.port) as proxy:
             ledger = RedisLedger(proxy.url, prefix=prefix, rest_s=0)
             await ledger.strike([strike("e0", T0 - 2 * HOUR)])
-            proxy.lose_replies = True
+            proxy.lose_replies, before = True, proxy.calls
             with pytest.raises(StoreUnavailable):
                 await ledger.strike([strike("e1", T0), strike("e2", T0 + HOUR)])
+            assert proxy.calls - before == 2, "the client sent something twice by itself"
             proxy.lose_replies = False
             standings = await ledger.strike([strike("e1", T0, now=T0 + DAY), strike("e2", T0 + HOUR, now=T0 + DAY)])
             await ledger.close()
             return standings
 
-    assert run(story()) == [Standing(2, T0 + 5, merged=False), Standing(3, T0 + HOUR + 5, merged=False)]
+    assert run(story()) == [standing(2, T0 + 5, merged=False), standing(3, T0 + HOUR + 5, merged=False)]
 
 
 def test_a_batch_takes_one_round_trip_whatever_its_length(valkey: Valkey, run: Run, prefix: str) -> None:
@@ -638,7 +656,7 @@ def test_every_key_expires_and_carries_the_player_as_hash_tag(
         run(redis_ledger.record([action]))
     run(redis_ledger.revert(actions[0].action_id, lift(actions[0])))
     days = {key.removeprefix(f"{prefix}:"): valkey.ask("PTTL", key) / DAY for key in valkey.keys(f"{prefix}:*")}
-    expected = {"{p1}:strikes:spam": 31, "{p1}:live": 490} | {
+    expected = {"{p1}:strikes": 31, "{p1}:live": 490} | {
         f"{{p1}}:action:{action.action_id}": ttl
         for action, ttl in zip(actions, (190, 90 + 1 / 24, 490, 90), strict=True)
     }
@@ -648,7 +666,7 @@ def test_every_key_expires_and_carries_the_player_as_hash_tag(
 def test_memory_per_player_is_bounded(redis_ledger: RedisLedger, valkey: Valkey, run: Run, prefix: str) -> None:
     run(redis_ledger.strike([strike(f"e{i}", T0 + i * 7919) for i in range(1000)]))
     run(redis_ledger.record([mute(f"e{i}") for i in range(200)]))
-    assert valkey.ask("HLEN", f"{prefix}:{{p1}}:strikes:spam") == EVENTS_KEPT
+    assert valkey.ask("HLEN", f"{prefix}:{{p1}}:strikes") == EVENTS_KEPT
     assert valkey.ask("ZCARD", f"{prefix}:{{p1}}:live") == SANCTIONS_KEPT
 
 

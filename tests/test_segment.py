@@ -12,9 +12,9 @@ from moderation.fold import fold
 from moderation.segment import Segmenter
 
 TERMS = [
-    "代练", "代打", "代充", "换服", "私服", "新服", "拉人", "外挂", "出金", "进服", "加薇", "陪玩", "收号", "卖金", "上分", "转区",
-    "工资", "返利", "加群", "金币", "元宝", "内部号", "满v号", "薇信", "首充", "折扣", "现金日结", "渠道包", "vx", "qq", "666",
-    "加v", "送648", "代",
+    "代练", "代打", "代充", "换服", "私服", "新服", "拉人", "外挂", "出金", "进服", "加薇", "陪玩", "收号", "卖金",
+    "上分", "转区", "工资", "返利", "加群", "金币", "元宝", "内部号", "满v号", "薇信", "首充", "折扣", "现金日结",
+    "渠道包", "vx", "qq", "666", "加v", "送648", "代",
 ]  # fmt: skip
 #: What crosses words, and the term it must not be taken for.
 TRAPS = [
@@ -26,9 +26,9 @@ TRAPS = [
 TRUE = [
     ("代练代打", "代练"), ("代练代打", "代打"), ("进服拉人", "进服"), ("进服拉人", "拉人"), ("出金率", "出金"),
     ("加薇聊", "加薇"), ("找代练上分快", "代练"), ("专业代练不封号", "代练"), ("新服开了来", "新服"),
-    ("这区有外挂", "外挂"), ("开外挂的", "外挂"), ("来我们私服玩", "私服"), ("官方代充八折", "代充"), ("换服送元宝", "换服"),
-    ("工资现金日结", "现金日结"), ("渠道包首充五折", "渠道包"), ("给你内部号", "内部号"), ("要满v号的", "满v号"),
-    ("长期收号卖金", "收号"), ("长期收号卖金", "卖金"),
+    ("这区有外挂", "外挂"), ("开外挂的", "外挂"), ("来我们私服玩", "私服"), ("官方代充八折", "代充"),
+    ("换服送元宝", "换服"), ("工资现金日结", "现金日结"), ("渠道包首充五折", "渠道包"), ("给你内部号", "内部号"),
+    ("要满v号的", "满v号"), ("长期收号卖金", "收号"), ("长期收号卖金", "卖金"),
 ]  # fmt: skip
 PLAIN = [pytest.param(False, id="fast"), pytest.param(True, id="plain")]
 _made: dict[bool, Segmenter] = {}
@@ -116,10 +116,12 @@ def test_terms_that_jieba_cannot_keep_whole_are_told(segmenter: Segmenter) -> No
 @given(text=st.text(st.sampled_from("代练打充服务器新加v1-+#.% ,。\n\r\ud800𠮷㐀ー①") | st.characters(), max_size=40))
 def test_words_put_together_are_the_text(plain: bool, text: str) -> None:
     segmenter = made(plain=plain)
-    assert "".join(segmenter.words(text)).replace("\ufffd", "?") == "".join(
-        "?" if "\ud800" <= char <= "\udfff" or char == "\ufffd" else char for char in text
-    )
+    assert _readable("".join(segmenter.words(text))) == _readable(text)
     assert segmenter.cuts(text)[-1] == len(text)
+
+
+def _readable(text: str) -> str:
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
 def _chat(lines: int) -> list[str]:

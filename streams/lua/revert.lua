@@ -3,7 +3,7 @@ Mark one action as reverted, once: its sanction is no longer in force and the st
 
 KEYS   1  PREFIX:{ACCOUNT}:action:ACTION_ID, see record.lua
        2  PREFIX:{ACCOUNT}:live, see record.lua
-       3  PREFIX:{ACCOUNT}:strikes:LADDER, see strike.lua; left out where the action climbed no ladder
+       3  PREFIX:{ACCOUNT}:strikes, see strike.lua; left out where the action climbed no ladder
 ARGV   1  action_id
        2  the revert as JSON
        3  event_id of the strike; "" where there is no KEYS[3]

@@ -1,0 +1,98 @@
+"""Undoing one action: look it up in the ledger, publish the command, and wait for the revert a worker makes of it.
+
+The worker does the undoing; this only orders it. An order is idempotent: whoever repeats it gets the same revert again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from msgspec import Struct
+
+from console.broker import PATIENCE_MS, client, reached
+from moderation.actions import Action, RevertCommand
+from moderation.errors import EventError, SettingsError
+from moderation.order import account_of, decode_command
+from streams.ledger import RedisLedger
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+#: How long a worker may take before we stop waiting: a rebalance fits in. Seconds.
+WITHIN_S: Final = 15.0
+#: A person waits for this answer, so the store may take its time.
+STORE_S: Final = 2.0
+_actions: Final = msgspec.json.Decoder(Action)
+
+
+class Undo(Struct, frozen=True):
+    """What was ordered: the action to be undone (None: the ledger does not know it), and the revert, once seen."""
+
+    command: RevertCommand
+    action: Action | None
+    revert: Action | None = None
+
+
+def order(action_id: str, account_id: str, operator: str, reason: str) -> RevertCommand:
+    """Write the command as of now. Raises SettingsError where a part breaks the contract's limits."""
+    command = RevertCommand(uuid4().hex, operator, reason, time.time_ns() // 1_000_000, action_id, account_id)
+    try:  # the worker would put what it cannot read among the dead letters, where nobody would look for it
+        decode_command(msgspec.json.encode(command), account_of(command).encode(errors="replace"))
+    except (EventError, UnicodeEncodeError) as exc:
+        raise SettingsError(f"this is no revert command: {exc}") from None
+    return command
+
+
+async def carry_out(settings: Settings, command: RevertCommand, *, wait: bool, dry_run: bool = False) -> Undo:
+    """Look up and, unless `dry_run` or unknown, publish; `wait`: until the revert is seen, at most WITHIN_S.
+
+    Raises SettingsError without a broker or store in the settings, StoreUnavailable or Unreachable if one is away.
+    """
+    asked = Undo(command, await find(settings, command))
+    if dry_run or asked.action is None:
+        client(settings)
+        return asked
+    return msgspec.structs.replace(asked, revert=await _publish(settings, command, wait=wait))
+
+
+async def find(settings: Settings, command: RevertCommand) -> Action | None:
+    """Return the action that the command is about, None if the ledger does not know it."""
+    if settings.redis is None:
+        raise SettingsError("QINGLIU_REDIS is not set: the ledger that knows the action")
+    ledger = RedisLedger(settings.redis.get_secret_value(), prefix=settings.redis_prefix, timeout_s=STORE_S)
+    try:
+        return await ledger.find(command.action_id, command.account_id)
+    finally:
+        await ledger.close()
+
+
+async def _publish(settings: Settings, command: RevertCommand, *, wait: bool) -> Action | None:
+    """Take a place at the end of the enforcement topic first, so that the answer cannot pass unseen."""
+    topics, kafka = settings.topics, client(settings)
+    producer = AIOKafkaProducer(**kafka, acks="all", request_timeout_ms=PATIENCE_MS)
+    consumer = AIOKafkaConsumer(topics.enforcement, **kafka, group_id=None, request_timeout_ms=PATIENCE_MS)
+    async with reached(settings, producer, *([consumer] if wait else [])):
+        for place, offset in (await consumer.end_offsets(consumer.assignment())).items() if wait else ():
+            consumer.seek(place, offset)
+        await producer.send_and_wait(topics.commands, msgspec.json.encode(command), account_of(command).encode())
+        try:
+            return await asyncio.wait_for(_seen(consumer, command), WITHIN_S) if wait else None
+        except TimeoutError:
+            return None
+
+
+async def _seen(consumer: AIOKafkaConsumer, command: RevertCommand) -> Action:
+    key = account_of(command).encode()
+    async for record in consumer:
+        if record.key == key and record.value:
+            with suppress(msgspec.DecodeError):  # a version after ours may say what we cannot read
+                action = _actions.decode(record.value)
+                if action.reverts == command.action_id:
+                    return action
+    raise AssertionError("a consumer that is not stopped does not end")

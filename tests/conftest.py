@@ -1,0 +1,23 @@
+"""Servers for the tests that need them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streams.embedded import Embedded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Embedded]:
+    """The embedded broker and store, one pair for the whole run: name topics, groups and keys after your test."""
+    with asyncio.Runner() as runner:
+        pair = Embedded()
+        runner.run(pair.__aenter__())
+        yield pair
+        runner.run(pair.__aexit__())
