@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from moderation.actions import Judgement
 from moderation.errors import EventError
 from moderation.events import MAX_RECORD_BYTES, decode_event
 from streams.ledger import MemoryLedger
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from io import BufferedReader
 
+    from moderation.actions import Judgement
     from moderation.decide import Finding
     from moderation.moderator import Moderator
 

@@ -1,7 +1,7 @@
 """Chat text and what was decided about it, on a terminal.
 
-Chat is hostile: whatever could hide, reorder or control is shown as a token, and text reaches Rich only as `Text`, which
-knows no markup. Spans are code points of the raw text, so marking happens before anything is replaced.
+Chat is hostile: whatever could hide, reorder or control is shown as a token, and text reaches Rich only as `Text`,
+which knows no markup. Spans are code points of the raw text, so marking happens before anything is replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from moderation.explain import Explanation, Missed, TermSeen
     from streams.settings import Setting
 
-TOKEN: Final = "reverse dim"
+HIDDEN: Final = "reverse dim"
 MATCH: Final = "bold red"
 VERDICT: Final = {"allow": "green", "review": "yellow", "act": "bold red"}
 
@@ -72,7 +72,7 @@ def marked(raw: str, spans: Iterable[Span] = (), *, around: int | None = None, s
     out = Text("…" if first else "", overflow="fold")
     for (matched, hidden), run in groupby(range(first, len(raw)), key=lambda i: (i in spots, bool(token(raw[i])))):
         text = "".join(token(raw[i]) or raw[i] for i in run)
-        out.append(text, " ".join(filter(None, (style * matched, TOKEN * hidden))))
+        out.append(text, " ".join(filter(None, (style * matched, HIDDEN * hidden))))
     return out
 
 

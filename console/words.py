@@ -48,8 +48,8 @@ CHANNELS: Final = {
 }  # fmt: skip
 SIGNALS: Final = {
     "disguised": "有伪装", "zero_width": "零宽字符", "combining": "叠加符号", "bidi": "方向控制符",
-    "enclosed": "带圈字", "mixed_digits": "混用几种数字", "mixed_script": "混用几种文字", "separators": "字间夹符号", "long_run": "长串重复",
-    "newlines": "换行刷屏", "truncated": "太长已截断", "obfuscated_handle": "联系方式有伪装",
+    "enclosed": "带圈字", "mixed_digits": "混用几种数字", "mixed_script": "混用几种文字", "separators": "字间夹符号",
+    "long_run": "长串重复", "newlines": "换行刷屏", "truncated": "太长已截断", "obfuscated_handle": "联系方式有伪装",
 }  # fmt: skip
 FACTS: Final = {
     **{name: f"{word}频道" for name, word in CHANNELS.items() if name != "all"},

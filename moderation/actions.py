@@ -65,6 +65,7 @@ class Target(Struct, frozen=True, omit_defaults=True):
     role_id: Id | None = None
     device_id: Name | None = None
     guild_id: Name | None = None
+    channel_package: Name | None = None
     message_ids: tuple[Id, ...] = ()
 
 
@@ -150,7 +151,8 @@ class Action(Struct, frozen=True, omit_defaults=True):
     """An order to the game server. Apply an `action_id` once; see docs/game-server.md for the consumer's rules.
 
     `scope` of a mute: "all" or channels; of a ban: account, device, guild or channel_package; of a revert: what is
-    undone. `until` is absolute, null = permanent. An automatic action is void after `deliver_before`.
+    undone. A revert of a message takes it down; with `reverts` set, it shows a message again that was taken down.
+    `until` is absolute, null = permanent. An automatic action is void after `deliver_before`.
     """
 
     action_id: Id

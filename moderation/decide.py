@@ -169,6 +169,7 @@ class Decision(Struct, frozen=True):
                 sender.account_id,
                 role_id=sender.role_id,
                 device_id=sender.device_id,
+                channel_package=event.channel_package,
                 message_ids=(event.event_id,) if retract else (),
             ),
             scope=scope,

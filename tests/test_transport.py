@@ -24,6 +24,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mode import Service
+from mode.utils.futures import notify
 
 from streams.transport import Batch, BatchConsumer, BatchTransport, Ranges, RawBatch, record_bytes, split
 
@@ -220,6 +221,7 @@ class Worker:
     async def __aenter__(self) -> Worker:
         await self.agent.start()
         await self.app.topics._update_indices()
+        notify(self.app.topics._subscription_done)
         await self.assign(set(self.log.records), 1)
         return self
 
