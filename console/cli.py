@@ -229,11 +229,17 @@ def worker(rules: Rules = None) -> None:
     """Run a worker; without a broker or store in the settings, with embedded ones that keep nothing."""
     import asyncio  # noqa: PLC0415
 
+    from aiokafka.errors import KafkaError  # noqa: PLC0415
+
     from streams.worker import log_json, work  # noqa: PLC0415
 
     settings = _settings(rules)
     log_json(settings.log_level)
-    raise typer.Exit(asyncio.run(work(settings)))
+    try:
+        code = asyncio.run(work(settings))
+    except KafkaError as exc:  # once it runs, it waits for a broker that went away
+        raise Unreachable(f"QINGLIU_KAFKA={settings.kafka}: {exc!r}") from None
+    raise typer.Exit(code)
 
 
 @topics.command("create", help=say("建立缺少的主题", "Create the topics that are missing."))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import signal
 import sys
 import time
@@ -52,7 +53,10 @@ APPEAL_SHARE: Final = 0.3
 APPEAL_S: Final = 4.0
 #: After the chat has ended: how long nothing may move before we give up waiting for the rest.
 DRAIN_S: Final = 5.0
+#: How long the made-up game waits to send chat together: 500 requests a second would cost more than the judging.
+LINGER_MS: Final = 10
 FRAME_S: Final = 0.25
+GOODBYE_S: Final = 2.0
 FAILED: Final = 3
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -72,6 +76,10 @@ class Script(NamedTuple):
         events = rebase(load(self.file), now_ms())
         return events if self.rate is None else _paced(events, now_ms(), self.rate)
 
+    def check(self) -> None:
+        """Read the whole file, so that a line that is no event is told before anything is started."""
+        deque(load(self.file) if self.file else (), maxlen=0)
+
     def _traffic(self) -> Traffic:
         rate = self.rate or DEFAULT_RATE
         return Traffic(self.seed, players=int(min(MOST_PLAYERS, 60 * rate)), start_ms=now_ms(), rate=rate)
@@ -86,7 +94,7 @@ class Log(io.TextIOBase):
     """The last lines of all logs, instead of on the display; what is critical goes to stderr as well."""
 
     def __init__(self) -> None:
-        self.lines: deque[str] = deque(maxlen=40)
+        self.lines: deque[str] = deque(maxlen=12)
 
     def write(self, text: str) -> int:
         """Take what a logger writes."""
@@ -137,10 +145,12 @@ class Game(Applier):
 async def play(settings: Settings, script: Script, *, json: bool) -> int:
     """Run the demo; return the exit code. The report is the last thing on stdout.
 
-    Raises what a worker raises before it starts, and Unreachable if it is not ready in time.
+    Raises SettingsError for a file with a bad line, what a worker raises before it starts, and Unreachable if it is not
+    ready in time.
     """
     log, err = Log(), printer(stderr=True)
     log.listen()
+    script.check()
     err.print(say("启动内嵌的 Kafka 和 Redis…", "starting the embedded broker and store…"))
     async with servers(_embedded(settings)) as (chosen, kafka, redis, pair):
         if pair is None:
@@ -149,14 +159,16 @@ async def play(settings: Settings, script: Script, *, json: bool) -> int:
         async with meanwhile(show.serve()) as serving, running(chosen, kafka, redis) as worker:
             end = await show.perform(worker, serving, pair)
             _tell(show.board, end, log, json=json)
+            if end.failed:
+                os._exit(FAILED)  # without its broker a worker takes long to stop, and there is nothing left to lose
             err.print(say("收场…", "cleaning up…"))
-    return FAILED if end.failed else int(show.board.report().unaccounted != 0)
+    return int(show.board.report().unaccounted != 0)
 
 
 def _tell(board: Board, end: End, log: Log, *, json: bool) -> None:
     if end.why:
         lines = [end.why, *(log.lines if end.failed else ())]
-        printer(stderr=True).print(*map(visible, lines), sep="\n")
+        printer(stderr=True).print(*map(visible, lines), sep="\n", soft_wrap=True)
     if json:
         sys.stdout.write(msgspec.json.encode(board.report()).decode() + "\n")
         sys.stdout.flush()
@@ -178,8 +190,9 @@ async def meanwhile(job: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        for _ in range(2):  # a client says goodbye to its broker; if that is gone, not for long
+            task.cancel()
+            await asyncio.wait({task}, timeout=GOODBYE_S)
 
 
 class End(NamedTuple):
@@ -254,7 +267,7 @@ class Show:
 
     async def _chat(self, events: Iterator[ChatEvent]) -> None:
         """Say every event at its time, until told, or the time is up. Each record delivered is counted."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._broker, linger_ms=2)
+        producer = AIOKafkaProducer(bootstrap_servers=self._broker, linger_ms=LINGER_MS)
         until = now_ms() + 1000 * (self._script.seconds or 1e9)
         try:
             await producer.start()

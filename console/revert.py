@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -22,6 +22,8 @@ from moderation.order import account_of, decode_command
 from streams.ledger import RedisLedger
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from streams.settings import Settings
 
 #: How long a worker may take before we stop waiting: a rebalance fits in. Seconds.
@@ -73,18 +75,26 @@ async def find(settings: Settings, command: RevertCommand) -> Action | None:
 
 
 async def _publish(settings: Settings, command: RevertCommand, *, wait: bool) -> Action | None:
-    """Take a place at the end of the enforcement topic first, so that the answer cannot pass unseen."""
-    topics, kafka = settings.topics, client(settings)
-    producer = AIOKafkaProducer(**kafka, acks="all", request_timeout_ms=PATIENCE_MS)
-    consumer = AIOKafkaConsumer(topics.enforcement, **kafka, group_id=None, request_timeout_ms=PATIENCE_MS)
-    async with reached(settings, producer, *([consumer] if wait else [])):
-        for place, offset in (await consumer.end_offsets(consumer.assignment())).items() if wait else ():
+    producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
+    async with reached(settings, producer), AsyncExitStack() as stack:
+        answers = await stack.enter_async_context(_answers(settings)) if wait else None
+        await producer.send_and_wait(
+            settings.topics.commands, msgspec.json.encode(command), account_of(command).encode()
+        )
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(_seen(answers, command), WITHIN_S) if answers else None
+    return None
+
+
+@asynccontextmanager
+async def _answers(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """Take a place at the end of the enforcement topic, before the command goes out: no answer can pass unseen."""
+    kafka, topic = client(settings), settings.topics.enforcement
+    consumer = AIOKafkaConsumer(topic, **kafka, group_id=None, request_timeout_ms=PATIENCE_MS)
+    async with reached(settings, consumer):
+        for place, offset in (await consumer.end_offsets(consumer.assignment())).items():
             consumer.seek(place, offset)
-        await producer.send_and_wait(topics.commands, msgspec.json.encode(command), account_of(command).encode())
-        try:
-            return await asyncio.wait_for(_seen(consumer, command), WITHIN_S) if wait else None
-        except TimeoutError:
-            return None
+        yield consumer
 
 
 async def _seen(consumer: AIOKafkaConsumer, command: RevertCommand) -> Action:

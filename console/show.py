@@ -6,6 +6,7 @@ which knows no markup. Spans are code points of the raw text, so marking happens
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 import unicodedata
@@ -42,6 +43,8 @@ _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 #: Marks of these blocks are for stacking onto anything; those of scripts that need them are left alone.
 _STACKING: Final = ((0x300, 0x36F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
 _SELECTORS: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+#: How an explanation names a condition by its word in rule files.
+_NAMED: Final = re.compile(r"(情境|信号) (\w+)")
 _SPACES: Final = frozenset(" \u3000")
 
 
@@ -213,8 +216,12 @@ def _missed(missed: Sequence[Missed]) -> Table:
     table = _grid(say("差一点命中的规则", "Rules that nearly hit"), *say_all(*columns))
     for rule in missed:
         why = f"被放过：{rule.spared_by}" if rule.spared_by else f"缺 {'、'.join(rule.missing)}" if rule.missing else ""
-        table.add_row(Text(rule.rule), f"{rule.had}/{rule.of}", Text(why))
+        table.add_row(Text(rule.rule), f"{rule.had}/{rule.of}", Text(_NAMED.sub(_in_chinese, why)))
     return table
+
+
+def _in_chinese(named: re.Match[str]) -> str:
+    return f"{named[1]}“{(words.FACTS | words.SIGNALS).get(named[2], named[2])}”"
 
 
 def say_all(zh: tuple[str, ...], en: tuple[str, ...]) -> tuple[str, ...]:

@@ -57,5 +57,4 @@ FACTS: Final = {
     "new": "新号", "low_level": "等级低", "old_account": "老号", "paying": "付过费", "vip": "大R", "in_guild": "有公会",
     "preset": "预设短语", "voice": "语音转写",
 }  # fmt: skip
-ACKS: Final = {"applied": "已执行", "rejected": "不执行", "already": "执行过", "unknown_target": "没有此人"}
 UNDONE: Final = {"message": "撤回消息", "mute": "解除禁言", "ban": "解除封号", "strike": "注销违规"}

@@ -48,6 +48,8 @@ class Lexicon(Struct, frozen=True, tag=True):
     fields: tuple[Field, ...] = TEXT
 
     def find(self, reading: Reading) -> Sequence[Found]:
+        if self.name not in reading.keys:
+            return ()
         return [f for field in self.fields for f in reading.terms(self.name, field)]
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
@@ -61,6 +63,8 @@ class HandleOf(Struct, frozen=True, tag=True):
     fields: tuple[Field, ...] = TEXT
 
     def find(self, reading: Reading) -> Sequence[Found]:
+        if not reading.handles:
+            return ()
         return [
             Found(*h.span, h.field, name="handle", text=f"{h.type}:{h.value}")
             for h in reading.handles
@@ -171,6 +175,7 @@ class AllOf(Struct, frozen=True, tag=True):
 
 
 Condition = Lexicon | HandleOf | Pattern | Signal | Context | Guard | AnyOf | NoneOf | AllOf
+
 
 #: The key under which a message with any handle is looked up among rules.
 HANDLE_KEY: Final = "=handle"

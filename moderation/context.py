@@ -79,6 +79,12 @@ def _old(event: ChatEvent, bounds: Bounds) -> bool:
 
 
 Fact = Callable[[ChatEvent, Bounds], bool]
+#: The channels in which a fact can hold, for those facts that a channel decides.
+CHANNELS_OF: Final[dict[str, frozenset[str]]] = {
+    **{name: frozenset({name}) for name in get_args(Channel)},
+    "public": PUBLIC,
+    **dict.fromkeys(("not_friend", "stranger"), frozenset({"private"})),
+}
 
 
 def _in_channel(name: str) -> Fact:

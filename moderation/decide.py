@@ -28,7 +28,7 @@ from moderation.actions import (
     Why,
     action_id,
 )
-from moderation.context import Tier
+from moderation.context import Tier, tier
 from moderation.events import ChatEvent
 from moderation.policy import FOREVER, Policy, Step
 from moderation.standing import Standing, Strike
@@ -48,7 +48,6 @@ class Finding(Struct, frozen=True):
     score: float
     hits: tuple[Hit, ...]
     handles: tuple[Handle, ...]
-    tier: Tier
     label: Label | None = None
     folded: str = ""
     over_budget: bool = False
@@ -91,7 +90,7 @@ def strike(policy: Policy, finding: Finding, now: int) -> Strike | None:
     if finding.verdict != "act" or finding.label is None or finding.over_budget:
         return None
     ladder = policy.ladders[policy.labels[finding.label].ladder]
-    if not any(step.automatic for step in ladder.steps[finding.tier]):
+    if not any(step.automatic for step in ladder.steps[tier(finding.event, policy.bounds)]):
         return None
     event = finding.event
     return Strike(event.sender.account_id, ladder.name, event.event_id, event.ts, now, finding.label)
@@ -128,11 +127,15 @@ class Decision(Struct, frozen=True):
         if self.degraded:
             return self._ask("degraded", self._step(1), self._retract())
         if self.standing is None:
-            return self._ask("vip" if self.finding.tier == "vip" else "policy", self._step(1))
+            return self._ask("vip" if self._tier == "vip" else "policy", self._step(1))
         step = self._step(self.standing.step)
         actions = self._actions(step)
         judgement = self._judgement("act" if actions else "review", actions)
         return Outcome(judgement, self._case("policy", judgement, step) if step.review else None)
+
+    @property
+    def _tier(self) -> Tier:
+        return tier(self.finding.event, self.policy.bounds)
 
     @property
     def _label(self) -> Label | None:
@@ -144,7 +147,7 @@ class Decision(Struct, frozen=True):
         label = self._label
         told = self.standing.ladder if self.standing else None
         ladder = told if told in self.policy.ladders else self.policy.labels[label].ladder if label else None
-        return self.policy.ladders[ladder].step(self.finding.tier, number) if ladder else Step(review=True)
+        return self.policy.ladders[ladder].step(self._tier, number) if ladder else Step(review=True)
 
     def _actions(self, step: Step) -> tuple[Action, ...]:
         """Turn a step into actions. A merged strike only takes its message down: its sanction is already under way."""
@@ -204,7 +207,7 @@ class Decision(Struct, frozen=True):
                 level=sender.level,
                 vip=sender.vip,
                 guild=sender.guild,
-                tier=finding.tier,
+                tier=self._tier,
             ),
             when=When(event.ts, self._judged),
             where=Where(

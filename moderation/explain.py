@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from moderation import decide
 from moderation.actions import Handle, Hit, Judgement, Label, Span
-from moderation.conditions import AllOf, Condition
-from moderation.context import FACTS, Tier
+from moderation.conditions import AllOf, Condition, Context, NoneOf
+from moderation.context import FACTS, Tier, tier
 from moderation.moderator import Moderator, counts_everything
 from moderation.reading import SIGNALS, Reader, Reading
 from moderation.ruleset import ALLOWED, RuleSet
@@ -74,7 +74,8 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
     finding = moderator.judge(event)
     reading = Reader(rules).read(event)
     strike = moderator.strike(finding, event.ts)
-    outcome = moderator.decide(finding, event.ts, Standing(1, event.ts, False, strike.label, strike.ladder) if strike else None)
+    first = Standing(1, event.ts, merged=False, label=strike.label, ladder=strike.ladder) if strike else None
+    outcome = moderator.decide(finding, event.ts, first)
     label = max(decide.scores(finding.hits).items(), key=lambda s: s[1], default=(None, 0.0))[0]
     policy = rules.policy.labels.get(label) if label else None
     folded = reading.texts["text"].folded
@@ -87,7 +88,7 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
         handles=finding.handles,
         signals=tuple(name for name in SIGNALS if reading.signal(name)),
         facts=tuple(name for name in FACTS if reading.fact(name)),
-        tier=finding.tier,
+        tier=tier(event, rules.policy.bounds),
         hits=finding.hits,
         missed=tuple(_missed(rules, reading, {h.rule for h in finding.hits})),
         scores=decide.scores(finding.hits),
@@ -121,9 +122,10 @@ def _miss(rule: Rule, reading: Reading) -> Missed | None:
     missing = tuple(name for name, part in parts if not part.find(reading))
     had = len(parts) - len(missing)
     if missing:
-        return Missed(rule.id, had, len(parts), missing) if had else None
+        words = any(part.find(reading) for _, part in parts if not isinstance(part, Context | NoneOf))
+        return Missed(rule.id, had, len(parts), missing) if words else None
     guard = next((_name(g) for g in rule.unless if g.find(reading)), "")
-    spared = f"护栏 {guard}" if guard else "次数不够" if rule.count else "词距太远" if rule.when else ""
+    spared = guard or ("次数不够" if rule.count else "词距太远" if rule.when else "")
     return Missed(rule.id, had, len(parts), (), spared)
 
 

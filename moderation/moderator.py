@@ -9,24 +9,23 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
 from xxhash import xxh3_64_intdigest
 
 from moderation import decide
 from moderation.actions import Hit, Source
-from moderation.conditions import Found
-from moderation.context import tier
+from moderation.conditions import Context, Found
+from moderation.context import CHANNELS_OF
 from moderation.decide import Decision, Finding, Outcome
+from moderation.events import Channel, ChatEvent
 from moderation.reading import Reader, Reading
-from moderation.windows import DEPTH, DISTINCT, SHORT, Entry, Windows, pieces, within
+from moderation.windows import DEPTH, DISTINCT, SHORT, Entry, Timeline, Windows, pieces, within
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Iterator, Sequence
 
-    from moderation.events import ChatEvent
     from moderation.rule import Count, Rule
     from moderation.ruleset import RuleSet
     from moderation.standing import Standing, Strike
@@ -35,8 +34,6 @@ _NOISE: Final = {code: None for code in range(128) if not chr(code).isalnum()} |
     range(ord("0"), ord("9") + 1), "0"
 )
 _TAIL: Final = "abcdefghijklmnopqrstuvwxyz0"
-#: A short message that may be a piece of something: it has a letter or digit, or is hardly a word.
-_PIECE: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]|^.{1,4}$")
 _NO_MARKS: Final[frozenset[str]] = frozenset()
 _HOUR_MS: Final = 3_600_000
 
@@ -61,19 +58,22 @@ class Moderator:
         self._reader = Reader(rules)
         self._floods = tuple(r for r in rules.always if counts_everything(r))
         self._flood_from = min((r.count.at_least for r in self._floods if r.count), default=DEPTH + 1)
-        self._always = tuple(r for r in rules.always if not counts_everything(r))
+        others = [r for r in rules.always if not counts_everything(r)]
+        self._always = {c: tuple(r for r in others if _speaks_of(r, c)) for c in get_args(Channel)}
 
     def judge(self, event: ChatEvent) -> Finding:
         """Find what is in an event and remember it in the windows."""
         reading = self._reader.read(event)
-        matched = list(self._matched(reading))
+        matched = list(self._matched(reading)) if reading.keys or self._always[event.channel] else ()
         entry = self._entry(reading, matched)
         timeline = self.windows.add(event.sender.account_id, entry)
-        hits = [h for rule, found in matched if (h := self._hit(rule, found, reading, timeline, entry))]
+        hits = (
+            [h for rule, found in matched if (h := self._hit(rule, found, reading, timeline, entry))] if matched else []
+        )
         if len(timeline) >= self._flood_from:
             hits += self._flooding(reading, timeline, entry)
-        if entry.short and len(timeline) > 1 and _PIECE.search(entry.short):
-            reading, split = self._split(reading, timeline, entry)
+        if len(timeline) > 1 and (parts := pieces(timeline, entry)):
+            reading, split = self._split(reading, timeline, entry, parts)
             hits += (h for h in split if h.rule not in {old.rule for old in hits})
         return self._finding(reading, hits)
 
@@ -98,7 +98,7 @@ class Moderator:
         if reading.keys:
             for rule in self.rules.candidates(reading.keys):
                 yield from self._try(rule, reading)
-        for rule in self._always:
+        for rule in self._always[reading.event.channel]:
             yield from self._try(rule, reading)
 
     @staticmethod
@@ -109,7 +109,7 @@ class Moderator:
         if places:
             yield rule, places[0]
 
-    def _hit(self, rule: Rule, found: Found, reading: Reading, timeline: deque[Entry], entry: Entry) -> Hit | None:
+    def _hit(self, rule: Rule, found: Found, reading: Reading, timeline: Timeline, entry: Entry) -> Hit | None:
         if rule.count and not self._counted(rule, rule.count, reading, timeline, entry):
             return None
         if any(guard.find(reading) for guard in rule.unless):
@@ -127,14 +127,12 @@ class Moderator:
             status="shadow" if rule.status == "shadow" else "canary" if rule.status == "canary" else "live",
         )
 
-    def _counted(self, rule: Rule, count: Count, reading: Reading, timeline: deque[Entry], entry: Entry) -> bool:
+    def _counted(self, rule: Rule, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> bool:
         every = counts_everything(rule)
         lines = list(self._timelines(count, reading, timeline, entry))
         return any(tally(count, line, entry, every=every) >= count.at_least for line in lines)
 
-    def _timelines(
-        self, count: Count, reading: Reading, timeline: deque[Entry], entry: Entry
-    ) -> Iterator[deque[Entry]]:
+    def _timelines(self, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Timeline]:
         if count.by in ("sender", "sender_text"):
             yield timeline
         elif count.by == "text":
@@ -155,19 +153,21 @@ class Moderator:
             frozenset(r.count.counter for r, _ in matched if r.count) if matched else _NO_MARKS,
         )
 
-    def _flooding(self, reading: Reading, timeline: deque[Entry], entry: Entry) -> Iterator[Hit]:
+    def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
+        times = [e.ts for e in timeline.values()]
         for rule in self._floods:
-            if rule.count and len(timeline) >= rule.count.at_least and rule.in_force(reading.event):
-                hit = self._hit(rule, _WHOLE, reading, timeline, entry)
+            count = rule.count
+            # told from the n-th last message alone, before anything is counted: most senders are not that fast
+            if count and len(times) >= count.at_least and times[-count.at_least] >= entry.ts - count.within_s * 1000:
+                hit = self._hit(rule, _WHOLE, reading, timeline, entry) if rule.in_force(reading.event) else None
                 if hit:
                     yield hit
 
-    def _split(self, reading: Reading, timeline: deque[Entry], entry: Entry) -> tuple[Reading, list[Hit]]:
+    def _split(
+        self, reading: Reading, timeline: Timeline, entry: Entry, parts: Sequence[str]
+    ) -> tuple[Reading, list[Hit]]:
         """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
-        parts = pieces(timeline, entry)
-        if not parts:
-            return reading, []
         joined = self._reader.joined(reading, parts)
         own = len(joined.texts["window"].folded.raw) - len(parts[-1])
         hits = []
@@ -191,7 +191,6 @@ class Moderator:
             score,
             tuple(hits),
             reading.handles,
-            tier(event, policy.bounds),
             label,
             reading.texts["text"].folded.text if hits else "",
             over_budget=verdict == "act" and not self._affordable(event, hits),
@@ -211,6 +210,12 @@ class Moderator:
 _WHOLE: Final = Found(-1, -1, "text")
 
 
+def _speaks_of(rule: Rule, channel: Channel) -> bool:
+    """Tell whether a rule's context can hold in a channel, as far as the channel alone decides that."""
+    named = [c.name for c in rule.context if isinstance(c, Context)]
+    return all(channel in CHANNELS_OF.get(name, (channel,)) for name in named)
+
+
 def counts_everything(rule: Rule) -> bool:
     """Tell whether a rule counts a sender's messages whatever they say and wherever."""
     return (
@@ -218,7 +223,7 @@ def counts_everything(rule: Rule) -> bool:
     )
 
 
-def tally(count: Count, timeline: deque[Entry], entry: Entry, *, every: bool) -> int:
+def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int:
     """Count the distinct values on a timeline, up to `entry`, of the messages that met the counter's condition."""
     seen = [e for e in within(timeline, entry.ts, count.within_s * 1000) if every or count.counter in e.marks]
     if count.by == "sender_text":
@@ -227,8 +232,9 @@ def tally(count: Count, timeline: deque[Entry], entry: Entry, *, every: bool) ->
 
 
 def explain_why(rule: Rule, found: Found) -> str:
-    """Fill the rule's template with the words found, one per class; a class without a place stays as it is named."""
+    """Fill the rule's template with the words found, one per class; for a class without a place, with what was found."""
     words: dict[str, str] = {}
     for leaf in found.leaves():
         words.setdefault(leaf.name, leaf.text)
-    return re.sub(r"\{(\w+)\}", lambda m: words.get(m[1], m[1]), rule.because)
+    other = next(iter(words.values()), "")
+    return re.sub(r"\{(\w+)\}", lambda m: words.get(m[1], other), rule.because)

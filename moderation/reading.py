@@ -38,29 +38,41 @@ MANY_LINES: Final = 5
 class Text:
     """One field as read: its folded text, and where the terms of each class stand."""
 
-    __slots__ = ("_accepted", "_rules", "_spots", "field", "folded", "handles", "keys")
+    __slots__ = ("_accepted", "_patterns", "_rules", "_spots", "field", "folded", "handles", "keys")
 
     def __init__(self, rules: RuleSet, field: Field, raw: str) -> None:
         self.field = field
         self.folded: Folded = fold(raw)
         self._rules = rules
-        self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
-        plain = self.folded.plain
-        spots = [(plain, spot) for spot in rules.matcher.find(plain.text)]
-        if _SPACED.search(plain.text):
-            squeezed = self.folded.squeezed
-            spots += [(squeezed, spot) for spot in rules.matcher.find(squeezed.text)]
-        self._spots: list[tuple[View, tuple[int, int, int]]] = spots
+        text = self.folded.text
+        self._spots: list[tuple[View, tuple[int, int, int]]] = []
         self.handles: tuple[Handle, ...] = ()
-        if rules.finder.may_contain(plain.text):
-            self.handles = rules.finder.find(self.folded, field)
+        self.keys = _NO_KEYS
+        self._patterns: dict[str, tuple[Found, ...]] = {}
+        spots = rules.matcher.find(text)
+        spaced = _SPACED.search(text)
+        suspicious = rules.finder.may_contain(text)
         noisy = len(raw) >= LONG_RUN and (len(set(raw)) * 3 <= len(raw) or raw.count("\n") >= MANY_LINES)
-        self.keys = self._keys(noisy=noisy) if spots or self.handles or noisy else _NO_KEYS
+        if spots or spaced or suspicious or noisy:
+            self._look(spots, spaced=spaced is not None, suspicious=suspicious, noisy=noisy)
+
+    def _look(self, spots: list[tuple[int, int, int]], *, spaced: bool, suspicious: bool, noisy: bool) -> None:
+        self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
+        self._spots = [(self.folded.plain, spot) for spot in spots]
+        if spaced:
+            squeezed = self.folded.squeezed
+            self._spots += [(squeezed, spot) for spot in self._rules.matcher.find(squeezed.text)]
+        if suspicious:
+            self.handles = self._rules.finder.find(self.folded, self.field)
+        self.keys = self._keys(noisy=noisy)
 
     def _keys(self, *, noisy: bool) -> frozenset[Key]:
         keys = {key for _, (_, _, term) in self._spots for key in self._rules.keys[term]}
-        keys |= {HANDLE_KEY} if self.handles else set()
-        return frozenset(keys | {NOISE_KEY} if noisy else keys)
+        if self.handles:
+            keys.add(HANDLE_KEY)
+        if noisy:
+            keys.add(NOISE_KEY)
+        return frozenset(keys)
 
     def terms(self, lexicon: str, ts: int) -> tuple[Found, ...]:
         """Return where terms of a class stand, word by word, outside allowed phrases and before they expire."""
@@ -81,6 +93,20 @@ class Text:
                 found = Found(*span, self.field, view.name, lexicon, self.folded.raw[slice(*span)])
                 out.setdefault(span, (found, term.until_ms))
         return list(out.values())
+
+    def pattern(self, regex: str) -> tuple[Found, ...]:
+        """Return the first place of an RE2 pattern in the folded text."""
+        found = self._patterns.get(regex)
+        if found is None:
+            found = self._patterns[regex] = self._search(regex)
+        return found
+
+    def _search(self, regex: str) -> tuple[Found, ...]:
+        match = self._rules.pattern(regex).search(self.folded.text)
+        if match is None or match.start() == match.end():
+            return ()
+        span = self.folded.plain.span(match.start(), match.end())
+        return (Found(*span, self.field, name="pattern", text=self.folded.raw[slice(*span)]),)
 
     def seen(self) -> Iterator[tuple[View, tuple[int, int], Term]]:
         """Yield every term that stands in the text, word or not: view, raw span, term. For explanations."""
@@ -108,12 +134,18 @@ def _inside(found: Found, allowed: Sequence[Found]) -> bool:
 class Reading:
     """What was read of one event, over all its fields."""
 
+    __slots__ = ("event", "handles", "keys", "rules", "texts")
+
     def __init__(self, rules: RuleSet, event: ChatEvent, texts: Mapping[Field, Text]) -> None:
         self.rules = rules
         self.event = event
         self.texts = texts
-        self.keys: frozenset[Key] = _NO_KEYS.union(*(t.keys for t in texts.values()))
-        self.handles: tuple[Handle, ...] = tuple(h for t in texts.values() for h in t.handles)
+        text = texts["text"]
+        self.keys: frozenset[Key] = text.keys
+        self.handles: tuple[Handle, ...] = text.handles
+        if len(texts) > 1:
+            self.keys = _NO_KEYS.union(*(t.keys for t in texts.values()))
+            self.handles = tuple(h for t in texts.values() for h in t.handles)
 
     def terms(self, lexicon: str, field: Field) -> Sequence[Found]:
         """Return the places of a lexicon class in a field."""
@@ -123,11 +155,7 @@ class Reading:
     def pattern(self, regex: str, field: Field) -> Sequence[Found]:
         """Return the first place of an RE2 pattern in the folded text of a field."""
         text = self.texts.get(field)
-        found = self.rules.pattern(regex).search(text.folded.text) if text else None
-        if text is None or found is None or found.start() == found.end():
-            return ()
-        span = text.folded.plain.span(found.start(), found.end())
-        return (Found(*span, field, name="pattern", text=text.folded.raw[slice(*span)]),)
+        return text.pattern(regex) if text else ()
 
     def signal(self, name: str) -> bool:
         """Tell whether a sign of disguise or noise is in the text."""
@@ -157,16 +185,18 @@ class Reader:
 
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
-        self._carried = lru_cache(maxsize=20_000)(self._carry)
+        self._carried = lru_cache(maxsize=50_000)(self._carry)
 
     def read(self, event: ChatEvent) -> Reading:
         """Read the text and whatever the sender carries about."""
         texts: dict[Field, Text] = {"text": Text(self._rules, "text", event.text)}
-        sender = event.sender
-        for field, raw in (("name", sender.name), ("guild", sender.guild), ("signature", sender.signature)):
-            carried = self._carried(field, raw) if raw else None
-            if carried is not None:
-                texts[field] = carried  # type: ignore[index]  # the three names above are fields
+        sender, carry = event.sender, self._carried
+        if sender.name and (name := carry("name", sender.name)):
+            texts["name"] = name
+        if sender.guild and (guild := carry("guild", sender.guild)):
+            texts["guild"] = guild
+        if sender.signature and (signature := carry("signature", sender.signature)):
+            texts["signature"] = signature
         return Reading(self._rules, event, texts)
 
     def joined(self, reading: Reading, parts: Sequence[str]) -> Reading:

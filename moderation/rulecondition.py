@@ -23,6 +23,10 @@ _KINDS: Final = ("all", "any", "none", "lexicon", "handle", "signal", "context",
 MAX_PATTERN: Final = 512
 
 
+#: What is cheap to refute is tried first; parts of equal cost stay as they are written.
+_COST: Final[dict[type, int]] = {c.Context: 0, c.Lexicon: 1, c.HandleOf: 1, c.Signal: 3, c.Pattern: 4}
+
+
 class Conditions:
     """Reads conditions against the lexicon classes and guards there are; what is wrong goes to the problems."""
 
@@ -74,6 +78,7 @@ class Conditions:
             self._p.problem(node, "E303", "这里至少要有一个条件")
             return None
         if kind == "all":
+            parts = tuple(sorted(parts, key=lambda part: _COST.get(type(part), 2)))
             return c.AllOf(parts, self._p.integer(within, 24, 1, 2048) if within else None)
         return c.AnyOf(parts) if kind == "any" else c.NoneOf(parts)
 

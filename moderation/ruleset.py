@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from typing import Final
@@ -11,7 +11,7 @@ import msgspec
 import re2
 from msgspec import Struct
 
-from moderation.conditions import Condition, Key
+from moderation.conditions import Condition, Key, Pattern
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
@@ -63,7 +63,11 @@ class RuleSet:
         self.matcher = automaton(words, plain=plain)
         self.segmenter = Segmenter(words, plain=plain)
         self.finder = HandleFinder(contents.grammar, contents.official)
-        self.always, self._by_key = _index(self.rules)
+        self._clauses = tuple(rule.clauses() for rule in self.rules)
+        self.always = tuple(rule for rule, clauses in zip(self.rules, self._clauses, strict=True) if not clauses)
+        self._by_key = _index(self._clauses)
+        regexes = {regex: None for rule in self.rules for one in _conditions(rule) for regex in _regexes(one)}
+        self._patterns = {regex: compile_pattern(regex) for regex in regexes}
 
     @cached_property
     def by_id(self) -> Mapping[str, Rule]:
@@ -73,39 +77,45 @@ class RuleSet:
     def candidates(self, keys: Collection[Key]) -> list[Rule]:
         """Return the rules that a message holding `keys` could satisfy, in file order, besides those in `always`."""
         seen = {i for key in keys for i in self._by_key.get(key, ())}
-        return [self.rules[i] for i in sorted(seen) if all(not c.isdisjoint(keys) for c in self.rules[i].clauses())]
+        return [self.rules[i] for i in sorted(seen) if not any(c.isdisjoint(keys) for c in self._clauses[i])]
 
     def pattern(self, regex: str) -> re2._Regexp:
         """Return the compiled RE2 pattern; RE2 runs in linear time whatever the text."""
-        compiled = self._patterns.get(regex)
-        if compiled is None:
-            compiled = self._patterns[regex] = compile_pattern(regex)
-        return compiled
-
-    @cached_property
-    def _patterns(self) -> dict[str, re2._Regexp]:
-        return {}
+        return self._patterns[regex]
 
 
-def compile_pattern(regex: str) -> re2._Regexp:
-    """Compile with RE2, quietly, in at most 1 MiB. Raises re2.error."""
+def _regexes(condition: Condition) -> Iterator[str]:
+    if isinstance(condition, Pattern):
+        yield condition.regex
+    for part in getattr(condition, "parts", ()) or [c for c in (getattr(condition, "condition", None),) if c]:
+        yield from _regexes(part)
+
+
+def _conditions(rule: Rule) -> Iterator[Condition]:
+    yield from ((rule.when,) if rule.when else ())
+    yield from rule.unless
+    yield from (boost.condition for boost in rule.boosts)
+
+
+def _options() -> re2.Options:
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
-    return re2.compile(regex, options)
+    return options
 
 
-def _index(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[Key, list[int]]]:
+def compile_pattern(regex: str) -> re2._Regexp:
+    """Compile with RE2, quietly, in bounded memory. Raises re2.error."""
+    return re2.compile(regex, _options())
+
+
+def _index(rules: Sequence[tuple[frozenset[Key], ...]]) -> dict[Key, list[int]]:
     """Sort rules by the rarest thing they need: the clause with the fewest keys stands for the rule."""
-    always: list[Rule] = []
     by_key: dict[Key, list[int]] = {}
-    for i, rule in enumerate(rules):
-        clauses = rule.clauses()
-        if not clauses:
-            always.append(rule)
+    for i, clauses in enumerate(rules):
         for key in min(clauses, key=len, default=()):
             by_key.setdefault(key, []).append(i)
-    return tuple(always), by_key
+    return by_key
 
 
 def _digest(contents: Contents) -> str:

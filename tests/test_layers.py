@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-ALLOWED = {"moderation": {"moderation"}, "streams": {"moderation", "streams"}, "console": {"moderation", "streams", "console"}}
+ALLOWED = {
+    "moderation": {"moderation"},
+    "streams": {"moderation", "streams"},
+    "console": {"moderation", "streams", "console"},
+}
 OURS = {"moderation", "streams", "console", "rules", "tests", "bench", "tools", "deploy"}
 #: Whoever imports one of these can wait, fail, log, or differ from run to run.
 IMPURE = {
@@ -47,6 +51,10 @@ def test_the_core_has_no_clock_no_randomness_and_no_way_out() -> None:
 
 def test_the_core_opens_no_file() -> None:
     for file in (ROOT / "moderation").rglob("*.py"):
-        calls = {n.func.id for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        calls = {
+            n.func.id
+            for n in ast.walk(ast.parse(file.read_text("utf-8")))
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        }
         assert "open" not in calls, file
         assert "print" not in calls, file

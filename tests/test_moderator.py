@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.actions import Source
-from moderation.decide import Finding, Outcome
-from moderation.events import ChatEvent
 from moderation.moderator import Moderator, fingerprint
 from moderation.rulefile import load
 from moderation.standing import Standing
 from tests.small_rules import TS, event, layer, rules
+
+if TYPE_CHECKING:
+    from moderation.decide import Finding, Outcome
+    from moderation.events import ChatEvent
 
 POACH = "来我们区发展，转会费五百"
 
@@ -306,14 +308,18 @@ def test_any_texts_are_judged_and_spans_lie_inside_them(texts: list[str], channe
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.sampled_from(["出金", "加Q", "7381920465", "738", "1920465", POACH, "哈哈", "看我名字"]), max_size=10))
+@given(
+    st.lists(st.sampled_from(["出金", "加Q", "7381920465", "738", "1920465", POACH, "哈哈", "看我名字"]), max_size=10)
+)
 def test_judging_is_a_function_of_what_was_said_before(texts: list[str]) -> None:
     events = [event(t, i, at_s=i, name="V信abc12345") for i, t in enumerate(texts)]
     one, other = Moderator(rules()), Moderator(rules())
     assert [one.judge(e) for e in events] == [other.judge(e) for e in events]
 
 
-@pytest.mark.parametrize("text", ["龘" * 512, "加" + "\u0301" * 500, "1" * 2048, "." * 2048, "加微信" * 600, "\ufdfa" * 512])
+@pytest.mark.parametrize(
+    "text", ["龘" * 512, "加" + "\u0301" * 500, "1" * 2048, "." * 2048, "加微信" * 600, "\ufdfa" * 512]
+)
 def test_hostile_texts_are_judged(text: str) -> None:
     assert judge(event(text[:2048])).verdict in ("allow", "review", "act")
 

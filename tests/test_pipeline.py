@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
 
 from moderation.actions import Action, Case, MuteCommand, RevertCommand, Target
 from moderation.errors import ActionNotSent, StoreUnavailable
-from moderation.events import ChatEvent
 from moderation.moderator import Moderator
-from moderation.standing import Standing, Strike
 from streams.health import Health
 from streams.ledger import MemoryLedger
 from streams.metrics import Metrics
 from streams.pipeline import Letter, Pipeline, Stale
 from streams.settings import Topics
 from tests.small_rules import TS, event, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moderation.decide import Finding
+    from moderation.events import ChatEvent
+    from moderation.standing import Standing, Strike
 
 TOPICS = Topics.under("")
 SPAM = "出金加QQ 7381920465"
@@ -111,9 +115,9 @@ def test_every_record_has_exactly_one_outcome() -> None:
     good = [record(event(t, i, account=f"a{i}", level=3), i) for i, t in enumerate(texts)]
     desk.chat(*good, Record(4, b"x", b"not json"), Record(5, None, good[0].value))
     assert desk.outcomes() == {"allow": 2, "review": 1, "act": 1, "dead_letter": 2}
-    assert [c.why_human for c in (msgspec.json.decode(x.value or b"", type=Case) for x in desk.post.of(TOPICS.cases))] == [
-        "low_confidence"
-    ]
+    assert [
+        c.why_human for c in (msgspec.json.decode(x.value or b"", type=Case) for x in desk.post.of(TOPICS.cases))
+    ] == ["low_confidence"]
 
 
 def test_a_dead_letter_keeps_the_bytes_and_says_why_and_whence() -> None:
@@ -123,7 +127,11 @@ def test_a_dead_letter_keeps_the_bytes_and_says_why_and_whence() -> None:
     assert (letter.key, letter.value) == (b"k", b"\xff\x00")
     headers = dict(letter.headers)
     assert headers["reason"] == b"not_utf8"
-    assert (headers["source-topic"], headers["source-partition"], headers["source-offset"]) == (b"chat.world", b"3", b"17")
+    assert (headers["source-topic"], headers["source-partition"], headers["source-offset"]) == (
+        b"chat.world",
+        b"3",
+        b"17",
+    )
 
 
 def test_a_tombstone_becomes_a_dead_letter_without_a_value() -> None:
@@ -136,7 +144,7 @@ def test_a_tombstone_becomes_a_dead_letter_without_a_value() -> None:
 class Broken(Moderator):
     """A moderator with a bug."""
 
-    def judge(self, event: ChatEvent):  # type: ignore[no-untyped-def]  # the bug is all that matters
+    def judge(self, event: ChatEvent) -> Finding:
         if event.text == "炸":
             raise ZeroDivisionError
         return super().judge(event)
@@ -185,7 +193,7 @@ def test_what_was_decided_is_in_the_ledger_when_the_batch_is_done() -> None:
 def test_without_a_ledger_messages_go_but_nobody_is_muted_and_it_is_said() -> None:
     desk = Desk()
     desk.store.away = True
-    desk.pipeline._degraded = True  # noqa: SLF001  as after the first patience has run out
+    desk.pipeline._degraded = True  # as after the first patience has run out
     desk.chat(record(event(SPAM, level=3)))
     assert [(a.action, a.degraded) for a in desk.post.actions()] == [("revert", True)]
     assert desk.outcomes() == {"act": 1}
@@ -250,7 +258,7 @@ def test_a_command_waits_for_the_ledger_instead_of_getting_lost() -> None:
         doing = asyncio.ensure_future(
             desk.pipeline.commands([Record(0, b"a1", msgspec.json.encode(mute()), TOPICS.commands)], lambda: True)
         )
-        while not desk.counted("produce_retries_total"):
+        while not desk.counted("produce_retries_total"):  # noqa: ASYNC110  a counter tells nobody
             await asyncio.sleep(0.01)
         assert not doing.done()
         desk.store.away = False

@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
@@ -17,7 +17,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from moderation.actions import Action
-from moderation.events import ChatEvent
 from streams.connection import connection
 from streams.settings import Settings
 from streams.topics import create_topics
@@ -27,6 +26,7 @@ from tests.small_rules import event, layer, rules
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from moderation.events import ChatEvent
     from streams.embedded import Embedded
 
 pytestmark = pytest.mark.servers
@@ -89,7 +89,7 @@ async def drained(pair: Embedded, settings: Settings, topic: str, sent: int, wit
             await asyncio.sleep(0.2)
 
 
-def fresh_event(text: str, number: int, account: str, **fields: object) -> ChatEvent:
+def fresh_event(text: str, number: int, account: str, **fields: Any) -> ChatEvent:
     return msgspec.structs.replace(event(text, number, account=account, **fields), ts=time.time_ns() // 1_000_000)
 
 
@@ -97,14 +97,19 @@ def test_chat_in_actions_out_and_bad_records_aside(embedded: Embedded) -> None:
     async def run() -> None:
         settings = settings_for("in-out")
         await create_topics(settings, embedded.kafka)
-        async with running(settings, embedded.kafka, embedded.redis, rules()) as worker, producer(embedded, settings) as to:
+        async with (
+            running(settings, embedded.kafka, embedded.redis, rules()) as worker,
+            producer(embedded, settings) as to,
+        ):
             await worker.wait_ready()
             topics = settings.topics
             await to.send_and_wait(topics.world, b"\xff", key=b"x")
             await publish(to, topics.world, [fresh_event(SPAM, 1, "a1", level=3), fresh_event("你好", 2, "a2")])
             private = fresh_event("来我们区，转会费五百", 3, "a3", level=3, to={"account_id": "r"})
             await publish(to, topics.private, [private])
-            actions = [msgspec.json.decode(v, type=Action) for v in await read(embedded, settings, topics.enforcement, 4)]
+            actions = [
+                msgspec.json.decode(v, type=Action) for v in await read(embedded, settings, topics.enforcement, 4)
+            ]
             assert {(a.target.account_id, a.action) for a in actions} == {
                 ("a1", "revert"), ("a1", "mute"), ("a3", "revert"), ("a3", "ban"),
             }  # fmt: skip
@@ -157,7 +162,9 @@ async def process(pair: Embedded, settings: Settings, rules_dir: Path) -> AsyncI
         "QINGLIU_HEARTBEAT_S": str(EMBEDDED_SESSION_S / 4),
         "QINGLIU_RULES": str(rules_dir),
     }
-    code = "import asyncio; from streams import worker; from streams.settings import Settings; worker.log_json('error');"
+    code = (
+        "import asyncio; from streams import worker; from streams.settings import Settings; worker.log_json('error');"
+    )
     code += "raise SystemExit(asyncio.run(worker.work(Settings.load())))"
     started = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, env=env)
     try:
