@@ -218,9 +218,8 @@ def _speaks_of(rule: Rule, channel: Channel) -> bool:
 
 def counts_everything(rule: Rule) -> bool:
     """Tell whether a rule counts a sender's messages whatever they say and wherever."""
-    return (
-        rule.when is None and not rule.context and rule.count is not None and rule.count.by in ("sender", "sender_text")
-    )
+    by = rule.count.by if rule.count else None
+    return rule.when is None and not rule.context and by in ("sender", "sender_text")
 
 
 def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int:

@@ -692,7 +692,7 @@ def worker_app(url: str, notes: Path) -> faust.App:
     app = faust.App(
         "killed", broker=url, web_enabled=False, topic_disable_leader=True, topic_allow_declare=False,
         broker_session_timeout=2.0, broker_heartbeat_interval=0.5, broker_request_timeout=10.0,
-        broker_commit_interval=0.05, stream_buffer_maxsize=16, datadir=str(notes.parent / "faust"),
+        broker_commit_interval=0.05, stream_buffer_maxsize=16,
     )  # fmt: skip
     app.transport = BatchTransport(app.conf.broker, app, max_records=100)
 
@@ -755,7 +755,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_never_commits_ahead(
         onlooker = await filled(servers)
         try:
             for enough in (RECORDS // 4, RECORDS // 2, RECORDS):
-                worker = subprocess.Popen([sys.executable, __file__, embedded.kafka, str(notes)])  # noqa: ASYNC220
+                worker = subprocess.Popen([sys.executable, __file__, embedded.kafka, str(notes)], cwd=tmp_path)  # noqa: ASYNC220
                 try:
                     await watch(onlooker, enough)
                 finally:
