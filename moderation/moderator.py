@@ -231,7 +231,7 @@ def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int
 
 
 def explain_why(rule: Rule, found: Found) -> str:
-    """Fill the rule's template with the words found, one per class; for a class without a place, with what was found."""
+    """Fill the template of a rule with the words found, one per class; where a class has none, with the first found."""
     words: dict[str, str] = {}
     for leaf in found.leaves():
         words.setdefault(leaf.name, leaf.text)

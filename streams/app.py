@@ -27,6 +27,8 @@ from streams.pipeline import Fresh, Letter, Pipeline, Record, Stale
 from streams.transport import BatchConsumer, BatchTransport, RawBatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streams.health import Health
     from streams.settings import Settings
 
@@ -54,8 +56,13 @@ class KafkaOutbox:
             raise ActionNotSent(f"{letter.topic}: {exc!r}") from exc
 
 
-def build_app(settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pipeline], health: Health) -> faust.App:
-    """Make the app for `settings`, reading from `kafka`; `pipeline` makes what its agents run."""
+def build_app(
+    settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pipeline], health: Health, datadir: Path
+) -> faust.App:
+    """Make the app for `settings`, reading from `kafka`; `pipeline` makes what its agents run.
+
+    Faust insists on a directory of its own; we keep nothing in `datadir`.
+    """
     app = faust.App(
         settings.group_id,
         broker=kafka,
@@ -88,6 +95,7 @@ def build_app(settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pi
         web_enabled=False,
         worker_redirect_stdouts=False,
         store="memory://",
+        datadir=datadir,
     )
     app.transport = BatchTransport(
         app.conf.broker, app, app.loop, max_records=settings.batch_records, max_bytes=settings.batch_bytes

@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -43,7 +45,7 @@ EX_OK: Final = 0
 EX_SOFTWARE: Final = 70
 EX_TEMPFAIL: Final = 75
 #: Nothing in memory outlives a worker, so an embedded broker's sessions may be short; its group waits half of one.
-EMBEDDED_SESSION_S: Final = 6.0
+EMBEDDED_SESSION_S: Final = 4.0
 
 
 class Worker:
@@ -85,6 +87,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
             kafka,
             lambda app: Pipeline(moderator, ledger, KafkaOutbox(app), settings.topics, metrics, health),
             health,
+            Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
         )
         port = await stack.enter_async_context(
             serve(health, metrics.registry, settings.metrics_host, settings.metrics_port)
