@@ -145,7 +145,7 @@ class NoneOf(Struct, frozen=True, tag=True):
     parts: tuple[Condition, ...]
 
     def find(self, reading: Reading) -> Sequence[Found]:
-        return () if any(part.find(reading) for part in self.parts) else (ANYWHERE,)
+        return () if any(holds(part, reading) for part in self.parts) else (ANYWHERE,)
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         return ()
@@ -172,6 +172,15 @@ class AllOf(Struct, frozen=True, tag=True):
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         return tuple(chain.from_iterable(part.clauses() for part in self.parts))
+
+
+def holds(condition: Condition, reading: Reading) -> bool:
+    """Tell whether a condition is satisfied anywhere; cheaper than `find`, since the first place will do."""
+    if isinstance(condition, AnyOf):
+        return any(holds(part, reading) for part in condition.parts)
+    if isinstance(condition, Guard):
+        return holds(condition.condition, reading)
+    return bool(condition.find(reading))
 
 
 Condition = Lexicon | HandleOf | Pattern | Signal | Context | Guard | AnyOf | NoneOf | AllOf

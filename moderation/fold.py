@@ -57,6 +57,8 @@ _FILE: Final = Path(__file__).with_name("tables") / "fold.tsv"
 # A point that is missing costs str.translate a KeyError, so the common ones that stay are in the table too.
 _TABLE: Final[dict[int, str]] = {point: chr(point) for r in (range(0x20, 0x7F), range(0x4E00, 0xA000)) for point in r}
 _TABLE.update(_load(_FILE.read_text(encoding="utf-8").split("\n")))
+#: What does not fold to exactly one character: without it, folded text and raw text run side by side.
+_UNEVEN: Final = frozenset(chr(point) for point, text in _TABLE.items() if len(text) != 1)
 
 #: What `squeezed` drops: all but letters and digits, and letters used as ornaments (Han strokes, ー, Canadian
 #: syllabics, Ogham, runes, Yi).
@@ -152,6 +154,8 @@ def _trace(raw: str) -> list[Span]:
 
 
 def _trace_part(part: str, first: int) -> list[Span]:
+    if _UNEVEN.isdisjoint(part):
+        return list(zip(range(first, first + len(part)), range(first + 1, first + len(part) + 1), strict=True))
     return [(at, at + 1) for at, char in enumerate(part, first) for _ in _TABLE.get(ord(char), char)]
 
 

@@ -16,12 +16,12 @@ from xxhash import xxh3_64_intdigest
 
 from moderation import decide
 from moderation.actions import Hit, Source
-from moderation.conditions import Context, Found
+from moderation.conditions import Context, Found, holds
 from moderation.context import CHANNELS_OF
 from moderation.decide import Decision, Finding, Outcome
 from moderation.events import Channel, ChatEvent
 from moderation.reading import Reader, Reading
-from moderation.windows import DEPTH, DISTINCT, SHORT, Entry, Timeline, Windows, pieces, within
+from moderation.windows import DEPTH, DISTINCT, JOIN_MS, SHORT, Entry, Timeline, Windows, pieces, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from moderation.ruleset import RuleSet
     from moderation.standing import Standing, Strike
 
-_NOISE: Final = {code: None for code in range(128) if not chr(code).isalnum()} | dict.fromkeys(
-    range(ord("0"), ord("9") + 1), "0"
-)
+_NOISE: Final = re.compile(r"[\x00-/:-@\[-`{-\x7f]+")
+_DIGIT: Final = re.compile(r"[0-9]")
 _TAIL: Final = "abcdefghijklmnopqrstuvwxyz0"
 _NO_MARKS: Final[frozenset[str]] = frozenset()
 _HOUR_MS: Final = 3_600_000
@@ -40,7 +39,7 @@ _HOUR_MS: Final = 3_600_000
 
 def fingerprint(folded: str) -> int:
     """Return a 64-bit key that texts share which differ in digits, punctuation or a trailing scrap of letters."""
-    masked = folded.translate(_NOISE)
+    masked = _DIGIT.sub("0", _NOISE.sub("", folded))
     trimmed = masked.rstrip(_TAIL)
     return xxh3_64_intdigest((trimmed if len(trimmed) >= 4 else masked).encode())
 
@@ -56,8 +55,11 @@ class Moderator:
         """Judge from now on under `rules`; the windows stay."""
         self.rules = rules
         self._reader = Reader(rules)
-        self._floods = tuple(r for r in rules.always if counts_everything(r))
-        self._flood_from = min((r.count.at_least for r in self._floods if r.count), default=DEPTH + 1)
+        spans = [rule.count.within_s * 1000 for rule in rules.rules if rule.count]
+        self.windows.horizon_ms = max(JOIN_MS, *spans)
+        self._floods = tuple((r, r.count) for r in rules.always if r.count and counts_everything(r))
+        self._flood_from = min((count.at_least for _, count in self._floods), default=DEPTH + 1)
+        self._flood_ms = max((count.within_s * 1000 for _, count in self._floods), default=0)
         others = [r for r in rules.always if not counts_everything(r)]
         self._always = {c: tuple(r for r in others if _speaks_of(r, c)) for c in get_args(Channel)}
 
@@ -103,7 +105,7 @@ class Moderator:
 
     @staticmethod
     def _try(rule: Rule, reading: Reading) -> Iterator[tuple[Rule, Found]]:
-        if not rule.in_force(reading.event) or not all(c.find(reading) for c in rule.context):
+        if not rule.in_force(reading.event) or not all(holds(c, reading) for c in rule.context):
             return
         places = rule.when.find(reading) if rule.when else (_WHOLE,)
         if places:
@@ -112,9 +114,9 @@ class Moderator:
     def _hit(self, rule: Rule, found: Found, reading: Reading, timeline: Timeline, entry: Entry) -> Hit | None:
         if rule.count and not self._counted(rule, rule.count, reading, timeline, entry):
             return None
-        if any(guard.find(reading) for guard in rule.unless):
+        if any(holds(guard, reading) for guard in rule.unless):
             return None
-        weight = rule.score + sum(b.add for b in rule.boosts if b.condition.find(reading))
+        weight = rule.score + sum(b.add for b in rule.boosts if holds(b.condition, reading))
         return Hit(
             rule=rule.id,
             revision=rule.revision,
@@ -155,11 +157,18 @@ class Moderator:
 
     def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
-        times = [e.ts for e in timeline.values()]
-        for rule in self._floods:
-            count = rule.count
+        times: list[int] = []
+        same: list[int] = []
+        for recent in reversed(timeline.values()):
+            if recent.ts < entry.ts - self._flood_ms:
+                break
+            times.append(recent.ts)
+            if recent.text == entry.text:
+                same.append(recent.ts)
+        for rule, count in self._floods if len(times) >= self._flood_from else ():
             # told from the n-th last message alone, before anything is counted: most senders are not that fast
-            if count and len(times) >= count.at_least and times[-count.at_least] >= entry.ts - count.within_s * 1000:
+            seen = same if count.by == "sender_text" else times
+            if len(seen) >= count.at_least and seen[count.at_least - 1] >= entry.ts - count.within_s * 1000:
                 hit = self._hit(rule, _WHOLE, reading, timeline, entry) if rule.in_force(reading.event) else None
                 if hit:
                     yield hit

@@ -7,13 +7,14 @@ windows, views and handles only by those in which something was found.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from moderation.conditions import HANDLE_KEY, NOISE_KEY, Found, Key
 from moderation.context import FACTS
 from moderation.fold import Folded, View, fold
 from moderation.ruleset import ALLOWED, RuleSet
+from moderation.windows import SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from moderation.actions import Field, Handle
     from moderation.events import ChatEvent
     from moderation.ruleset import Term
+    from moderation.segment import Words
 
 _NO_KEYS: Final[frozenset[Key]] = frozenset()
 #: Something stands between two single characters: only then is the view without separators worth a second pass.
@@ -33,12 +35,19 @@ SIGNALS: Final = (
 )  # fmt: skip
 LONG_RUN: Final = 12
 MANY_LINES: Final = 5
+_RUN: Final = re.compile(rf"(.)\1{{{LONG_RUN - 1}}}", re.DOTALL)
+
+
+def _noisy(raw: str) -> bool:
+    """Tell whether a text has a long run of one character, or many lines."""
+    run = len(set(raw)) <= len(raw) - LONG_RUN + 1 and _RUN.search(raw) is not None
+    return run or raw.count("\n") >= MANY_LINES
 
 
 class Text:
     """One field as read: its folded text, and where the terms of each class stand."""
 
-    __slots__ = ("_accepted", "_patterns", "_rules", "_spots", "field", "folded", "handles", "keys")
+    __slots__ = ("_accepted", "_patterns", "_rules", "_spots", "_words", "field", "folded", "handles", "keys")
 
     def __init__(self, rules: RuleSet, field: Field, raw: str) -> None:
         self.field = field
@@ -52,12 +61,13 @@ class Text:
         spots = rules.matcher.find(text)
         spaced = _SPACED.search(text)
         suspicious = rules.finder.may_contain(text)
-        noisy = len(raw) >= LONG_RUN and (len(set(raw)) * 3 <= len(raw) or raw.count("\n") >= MANY_LINES)
+        noisy = len(raw) >= LONG_RUN and _noisy(raw)
         if spots or spaced or suspicious or noisy:
             self._look(spots, spaced=spaced is not None, suspicious=suspicious, noisy=noisy)
 
     def _look(self, spots: list[tuple[int, int, int]], *, spaced: bool, suspicious: bool, noisy: bool) -> None:
         self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
+        self._words: dict[str, Words] = {}
         self._spots = [(self.folded.plain, spot) for spot in spots]
         if spaced:
             squeezed = self.folded.squeezed
@@ -84,11 +94,17 @@ class Text:
         allowed = () if lexicon == ALLOWED else self.terms(ALLOWED, ts)
         return tuple(f for f, until in accepted if (until is None or ts < until) and not _inside(f, allowed))
 
+    def _words_of(self, view: View) -> Words:
+        words = self._words.get(view.name)
+        if words is None:
+            words = self._words[view.name] = self._rules.segmenter.on(view.text)
+        return words
+
     def _accept(self, lexicon: str) -> list[tuple[Found, int | None]]:
         out: dict[tuple[int, int], tuple[Found, int | None]] = {}
         for view, (start, end, index) in self._spots:
             term = next((t for t in self._rules.terms[index] if t.lexicon == lexicon), None)
-            if term is not None and self._rules.segmenter.on_boundary(view.text, start, end):
+            if term is not None and self._words_of(view).hold(start, end):
                 span = view.span(start, end)
                 found = Found(*span, self.field, view.name, lexicon, self.folded.raw[slice(*span)])
                 out.setdefault(span, (found, term.until_ms))
@@ -117,11 +133,7 @@ class Text:
     def why_not(self, view: View, span: tuple[int, int], ts: int) -> str:
         """Say why a term seen at a raw span does not count."""
         for one, (start, end, _) in self._spots:
-            if (
-                one is view
-                and view.span(start, end) == span
-                and not self._rules.segmenter.on_boundary(view.text, start, end)
-            ):
+            if one is view and view.span(start, end) == span and not self._words_of(view).hold(start, end):
                 return "不成词"
         allowed = any(a.start <= span[0] and span[1] <= a.end for a in self.terms(ALLOWED, ts))
         return "白名单" if allowed else "已过期或重复"
@@ -181,15 +193,20 @@ class Reading:
 
 
 class Reader:
-    """Reads events under one rule set; remembers names, guilds and signatures, which repeat from message to message."""
+    """Reads events under one rule set; remembers what repeats: names, guilds, signatures, and short texts.
+
+    A `Text` depends on nothing but the rules and the raw text, so one that was read before serves again.
+    """
 
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self._carried = lru_cache(maxsize=50_000)(self._carry)
+        self._short = lru_cache(maxsize=20_000)(partial(Text, rules, "text"))
 
     def read(self, event: ChatEvent) -> Reading:
         """Read the text and whatever the sender carries about."""
-        texts: dict[Field, Text] = {"text": Text(self._rules, "text", event.text)}
+        raw = event.text
+        texts: dict[Field, Text] = {"text": self._short(raw) if len(raw) <= SHORT else Text(self._rules, "text", raw)}
         sender, carry = event.sender, self._carried
         if sender.name and (name := carry("name", sender.name)):
             texts["name"] = name

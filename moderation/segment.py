@@ -38,6 +38,33 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _Cut: TypeAlias = "Callable[[str], list[str]]"
 
 
+class Words:
+    """The word boundaries of one text, cut where they are asked for; a text no longer than a window is cut once."""
+
+    __slots__ = ("_cuts", "_reach", "_segmenter", "_text")
+
+    def __init__(self, segmenter: Segmenter, text: str, reach: int) -> None:
+        self._segmenter = segmenter
+        self._text = text
+        self._reach = reach
+        self._cuts: frozenset[int] | None = None
+
+    def hold(self, start: int, end: int) -> bool:
+        """Whether both ends of the match `text[start:end]` are word boundaries: see `Segmenter.on_boundary`."""
+        text = self._text
+        if _GLUED.match(text, start) or _GLUED.match(text, end):
+            return False
+        if not _HAN.search(text, start, end):
+            return True
+        if len(text) > 4 * self._reach:
+            left = max(0, start - self._reach)
+            at = self._segmenter.cuts(text[left : end + self._reach])
+            return start - left in at and end - left in at
+        if self._cuts is None:
+            self._cuts = frozenset(self._segmenter.cuts(text))
+        return start in self._cuts and end in self._cuts
+
+
 class Segmenter:
     """jieba with a lexicon in its dictionary. Immutable once made: threads may share it.
 
@@ -65,16 +92,15 @@ class Segmenter:
         """Whether both ends of the match `text[start:end]` are word boundaries.
 
         Letters next to letters and digits next to digits are no boundary, and for a match without Han that is all there
-        is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise `reach` characters on either side are cut.
+        is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise the text is cut, or of a long one `reach`
+        characters on either side.
         Of two terms that overlap (加薇 and 薇信 in 加薇信) only the one jieba prefers is on its boundaries.
         """
-        if _GLUED.match(text, start) or _GLUED.match(text, end):
-            return False
-        if not _HAN.search(text, start, end):
-            return True
-        left = max(0, start - reach)
-        at = self.cuts(text[left : end + reach])
-        return start - left in at and end - left in at
+        return self.on(text, reach).hold(start, end)
+
+    def on(self, text: str, reach: int = REACH) -> Words:
+        """Return the words of one text, for asking about several matches in it."""
+        return Words(self, text, reach)
 
     def lost_terms(self, terms: Iterable[str]) -> list[str]:
         """Return the terms with Han that jieba cuts even when they stand alone: `on_boundary` may refuse them."""

@@ -60,10 +60,14 @@ Timeline = dict[str, Entry]
 
 
 class Windows:
-    """The timelines of one worker. Not shared between threads or processes."""
+    """The timelines of one worker. Not shared between threads or processes.
+
+    `horizon_ms` is how far back the rules in force look; what is older is dropped, an entry at a time.
+    """
 
     def __init__(self, most: int = MOST_TIMELINES) -> None:
         self._most = most
+        self.horizon_ms = HORIZON_MS
         self._timelines: OrderedDict[Hashable, Timeline] = OrderedDict()
         self._spent: dict[str, dict[str, int]] = {}
 
@@ -84,8 +88,9 @@ class Windows:
             return timeline
         timelines.move_to_end(key)
         timeline[entry.message] = entry
-        if len(timeline) > DEPTH:
-            del timeline[next(iter(timeline))]
+        first = next(iter(timeline))
+        if len(timeline) > DEPTH or timeline[first].ts < entry.ts - self.horizon_ms:
+            del timeline[first]
         return timeline
 
     def spend(self, purse: str, message: str, ts: int, span_ms: int) -> int:
@@ -101,7 +106,7 @@ class Windows:
         for _ in range(min(2, len(self._timelines))):
             key = next(iter(self._timelines))
             timeline = self._timelines[key]
-            if len(self._timelines) < self._most and timeline[next(reversed(timeline))].ts > now - HORIZON_MS:
+            if len(self._timelines) < self._most and timeline[next(reversed(timeline))].ts > now - self.horizon_ms:
                 return
             del self._timelines[key]
             if not self._timelines:
@@ -123,10 +128,20 @@ def pieces(timeline: Timeline, current: Entry) -> list[str]:
     short = current.short
     if not short or not (len(short) <= SCRAP or _ID.search(short)):
         return []
-    recent = [e for e in within(timeline, current.ts, JOIN_MS) if e.message != current.message]
-    shorts = [e.short for e in recent[-(JOIN_MOST - 1) :] if e.short]
+    shorts = _shorts(timeline, current)
     if not shorts:
         return []
     parts = [*shorts, short]
     scraps = len(short) <= SCRAP and len(shorts[-1]) <= SCRAP
     return parts if scraps or len(_ID.findall(" ".join(parts))) >= LEAST_ID else []
+
+
+def _shorts(timeline: Timeline, current: Entry) -> list[str]:
+    """Return the short ones among the few messages before `current`, oldest first."""
+    out: list[str] = []
+    for seen, entry in enumerate(reversed(timeline.values())):
+        if seen == JOIN_MOST or entry.ts < current.ts - JOIN_MS:
+            break
+        if entry.short and entry.message != current.message and entry.ts <= current.ts:
+            out.append(entry.short)
+    return out[::-1]
