@@ -42,18 +42,19 @@ TEXT: Final[tuple[Field, ...]] = ("text", "window")
 
 
 class Lexicon(Struct, frozen=True, tag=True):
-    """A term of class `name` in one of `fields`."""
+    """A term of one of the classes `names` in one of `fields`."""
 
-    name: str
+    names: frozenset[str]
     fields: tuple[Field, ...] = TEXT
 
     def find(self, reading: Reading) -> Sequence[Found]:
-        if self.name not in reading.keys:
+        here = self.names & reading.keys
+        if not here:
             return ()
-        return [f for field in self.fields for f in reading.terms(self.name, field)]
+        return [f for name in sorted(here) for field in self.fields for f in reading.terms(name, field)]
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
-        return (frozenset({self.name}),)
+        return (self.names,)
 
 
 class HandleOf(Struct, frozen=True, tag=True):
@@ -119,7 +120,7 @@ class Guard(Struct, frozen=True, tag=True):
     condition: Condition
 
     def find(self, reading: Reading) -> Sequence[Found]:
-        return self.condition.find(reading)
+        return reading.find(self.condition)
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         return self.condition.clauses()
@@ -178,8 +179,6 @@ def holds(condition: Condition, reading: Reading) -> bool:
     """Tell whether a condition is satisfied anywhere; cheaper than `find`, since the first place will do."""
     if isinstance(condition, AnyOf):
         return any(holds(part, reading) for part in condition.parts)
-    if isinstance(condition, Guard):
-        return holds(condition.condition, reading)
     return bool(condition.find(reading))
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from moderation import decide
 from moderation.actions import Handle, Hit, Judgement, Label, Span
-from moderation.conditions import AllOf, Condition, Context, NoneOf
+from moderation.conditions import AllOf, Condition, Context, Lexicon, NoneOf
 from moderation.context import FACTS, Tier, tier
 from moderation.moderator import Moderator, counts_everything
 from moderation.reading import SIGNALS, Reader, Reading
@@ -119,12 +119,12 @@ def _miss(rule: Rule, reading: Reading) -> Missed | None:
     if counts_everything(rule):
         return None
     parts: list[tuple[str, Condition]] = [(_name(c), c) for c in _parts(rule)]
-    missing = tuple(name for name, part in parts if not part.find(reading))
+    missing = tuple(name for name, part in parts if not reading.find(part))
     had = len(parts) - len(missing)
     if missing:
-        words = any(part.find(reading) for _, part in parts if not isinstance(part, Context | NoneOf))
+        words = any(reading.find(part) for _, part in parts if not isinstance(part, Context | NoneOf))
         return Missed(rule.id, had, len(parts), missing) if words else None
-    guard = next((_name(g) for g in rule.unless if g.find(reading)), "")
+    guard = next((_name(g) for g in rule.unless if reading.find(g)), "")
     spared = guard or ("次数不够" if rule.count else "词距太远" if rule.when else "")
     return Missed(rule.id, had, len(parts), (), spared)
 
@@ -138,7 +138,9 @@ def _parts(rule: Rule) -> Iterator[Condition]:
 def _name(condition: Condition) -> str:
     """Name a condition the way a moderator wrote it, as short as it goes."""
     kind = type(condition).__name__
-    names: dict[str, str] = {"Lexicon": "词库", "Context": "情境", "Guard": "护栏", "Signal": "信号"}
+    if isinstance(condition, Lexicon):
+        return f"词库 {'、'.join(sorted(condition.names))}"
+    names: dict[str, str] = {"Context": "情境", "Guard": "护栏", "Signal": "信号"}
     if kind in names:
         return f"{names[kind]} {getattr(condition, 'name', '')}"
     joined = "、".join(_name(part) for part in getattr(condition, "parts", ()))

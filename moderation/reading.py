@@ -10,7 +10,7 @@ import re
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
-from moderation.conditions import HANDLE_KEY, NOISE_KEY, Found, Key
+from moderation.conditions import HANDLE_KEY, NOISE_KEY, Condition, Found, Key
 from moderation.context import FACTS
 from moderation.fold import Folded, View, fold
 from moderation.ruleset import ALLOWED, RuleSet
@@ -54,7 +54,7 @@ class Text:
         self.folded: Folded = fold(raw)
         self._rules = rules
         text = self.folded.text
-        self._spots: list[tuple[View, tuple[int, int, int]]] = []
+        self._spots: dict[str, list[tuple[View, int, int, Term]]] = {}
         self.handles: tuple[Handle, ...] = ()
         self.keys = _NO_KEYS
         self._patterns: dict[str, tuple[Found, ...]] = {}
@@ -68,31 +68,34 @@ class Text:
     def _look(self, spots: list[tuple[int, int, int]], *, spaced: bool, suspicious: bool, noisy: bool) -> None:
         self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
         self._words: dict[str, Words] = {}
-        self._spots = [(self.folded.plain, spot) for spot in spots]
+        self._place(self.folded.plain, spots)
         if spaced:
             squeezed = self.folded.squeezed
-            self._spots += [(squeezed, spot) for spot in self._rules.matcher.find(squeezed.text)]
+            self._place(squeezed, self._rules.matcher.find(squeezed.text))
         if suspicious:
             self.handles = self._rules.finder.find(self.folded, self.field)
-        self.keys = self._keys(noisy=noisy)
-
-    def _keys(self, *, noisy: bool) -> frozenset[Key]:
-        keys = {key for _, (_, _, term) in self._spots for key in self._rules.keys[term]}
+        keys = set(self._spots)
         if self.handles:
             keys.add(HANDLE_KEY)
         if noisy:
             keys.add(NOISE_KEY)
-        return frozenset(keys)
+        self.keys = frozenset(keys)
 
-    def terms(self, lexicon: str, ts: int) -> tuple[Found, ...]:
+    def _place(self, view: View, spots: list[tuple[int, int, int]]) -> None:
+        terms = self._rules.terms
+        for start, end, index in spots:
+            for term in terms[index]:
+                self._spots.setdefault(term.lexicon, []).append((view, start, end, term))
+
+    def terms(self, lexicon: str, ts: int) -> Sequence[Found]:
         """Return where terms of a class stand, word by word, outside allowed phrases and before they expire."""
-        if lexicon not in self.keys:
+        if lexicon not in self._spots:
             return ()
         accepted = self._accepted.get(lexicon)
         if accepted is None:
             accepted = self._accepted[lexicon] = self._accept(lexicon)
         allowed = () if lexicon == ALLOWED else self.terms(ALLOWED, ts)
-        return tuple(f for f, until in accepted if (until is None or ts < until) and not _inside(f, allowed))
+        return [f for f, until in accepted if (until is None or ts < until) and not (allowed and _inside(f, allowed))]
 
     def _words_of(self, view: View) -> Words:
         words = self._words.get(view.name)
@@ -102,9 +105,8 @@ class Text:
 
     def _accept(self, lexicon: str) -> list[tuple[Found, int | None]]:
         out: dict[tuple[int, int], tuple[Found, int | None]] = {}
-        for view, (start, end, index) in self._spots:
-            term = next((t for t in self._rules.terms[index] if t.lexicon == lexicon), None)
-            if term is not None and self._words_of(view).hold(start, end):
+        for view, start, end, term in self._spots[lexicon]:
+            if self._words_of(view).hold(start, end):
                 span = view.span(start, end)
                 found = Found(*span, self.field, view.name, lexicon, self.folded.raw[slice(*span)])
                 out.setdefault(span, (found, term.until_ms))
@@ -118,23 +120,24 @@ class Text:
         return found
 
     def _search(self, regex: str) -> tuple[Found, ...]:
-        match = self._rules.pattern(regex).search(self.folded.text)
-        if match is None or match.start() == match.end():
+        place = self._rules.pattern(regex)(self.folded.text)
+        if place is None:
             return ()
-        span = self.folded.plain.span(match.start(), match.end())
+        span = self.folded.plain.span(*place)
         return (Found(*span, self.field, name="pattern", text=self.folded.raw[slice(*span)]),)
 
     def seen(self) -> Iterator[tuple[View, tuple[int, int], Term]]:
         """Yield every term that stands in the text, word or not: view, raw span, term. For explanations."""
-        for view, (start, end, index) in self._spots:
-            for term in self._rules.terms[index]:
+        for spots in self._spots.values():
+            for view, start, end, term in spots:
                 yield view, view.span(start, end), term
 
     def why_not(self, view: View, span: tuple[int, int], ts: int) -> str:
         """Say why a term seen at a raw span does not count."""
-        for one, (start, end, _) in self._spots:
-            if one is view and view.span(start, end) == span and not self._words_of(view).hold(start, end):
-                return "不成词"
+        for spots in self._spots.values():
+            for one, start, end, _ in spots:
+                if one is view and view.span(start, end) == span and not self._words_of(view).hold(start, end):
+                    return "不成词"
         allowed = any(a.start <= span[0] and span[1] <= a.end for a in self.terms(ALLOWED, ts))
         return "白名单" if allowed else "已过期或重复"
 
@@ -146,18 +149,26 @@ def _inside(found: Found, allowed: Sequence[Found]) -> bool:
 class Reading:
     """What was read of one event, over all its fields."""
 
-    __slots__ = ("event", "handles", "keys", "rules", "texts")
+    __slots__ = ("_found", "event", "handles", "keys", "rules", "texts")
 
     def __init__(self, rules: RuleSet, event: ChatEvent, texts: Mapping[Field, Text]) -> None:
         self.rules = rules
         self.event = event
         self.texts = texts
+        self._found: dict[int, Sequence[Found]] = {}
         text = texts["text"]
         self.keys: frozenset[Key] = text.keys
         self.handles: tuple[Handle, ...] = text.handles
         if len(texts) > 1:
             self.keys = _NO_KEYS.union(*(t.keys for t in texts.values()))
             self.handles = tuple(h for t in texts.values() for h in t.handles)
+
+    def find(self, condition: Condition) -> Sequence[Found]:
+        """Return the places that satisfy a condition that many rules share, worked out once."""
+        found = self._found.get(id(condition))
+        if found is None:
+            found = self._found[id(condition)] = condition.find(self)
+        return found
 
     def terms(self, lexicon: str, field: Field) -> Sequence[Found]:
         """Return the places of a lexicon class in a field."""

@@ -59,8 +59,7 @@ class Conditions:
             name = self._p.text(item)
             bare = name.removeprefix("not ").strip()
             if self._known(item, "情境", bare, FACTS):
-                fact = c.Context(bare)
-                out.append(c.NoneOf((fact,)) if bare != name else fact)
+                out.append(c.NoneOf((c.Context(bare),)) if bare != name else c.Context(bare))
         return tuple(out)
 
     def _one(self, kind: str, entry: Mapping[str, Node]) -> Condition | None:
@@ -80,12 +79,11 @@ class Conditions:
         if kind == "all":
             parts = tuple(sorted(parts, key=lambda part: _COST.get(type(part), 2)))
             return c.AllOf(parts, self._p.integer(within, 24, 1, 2048) if within else None)
-        return c.AnyOf(parts) if kind == "any" else c.NoneOf(parts)
+        return c.AnyOf(_one_lexicon(parts)) if kind == "any" else c.NoneOf(_one_lexicon(parts))
 
     def _lexicon(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
-        names = [name for name in self._p.texts(node) if self._known(node, "词库", name, self._classes)]
-        parts = tuple(c.Lexicon(name, self._fields(entry, c.TEXT)) for name in names)
-        return parts[0] if len(parts) == 1 else c.AnyOf(parts) if parts else None
+        names = frozenset(name for name in self._p.texts(node) if self._known(node, "词库", name, self._classes))
+        return c.Lexicon(names, self._fields(entry, c.TEXT)) if names else None
 
     def _handle(self, node: Node, entry: Mapping[str, Node]) -> Condition:
         types = [
@@ -125,3 +123,13 @@ class Conditions:
             return True
         self._p.problem(node, "E211", f"没有叫「{name:.40}」的{what}{suggest(name, known)}")
         return False
+
+
+def _one_lexicon(parts: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Put lexicons that are alternatives of each other into one, field by field: it is refuted in one step."""
+    names: dict[tuple[Field, ...], frozenset[str]] = {}
+    for part in parts:
+        if isinstance(part, c.Lexicon):
+            names[part.fields] = names.get(part.fields, frozenset()) | part.names
+    others = tuple(part for part in parts if not isinstance(part, c.Lexicon))
+    return (*(c.Lexicon(found, fields) for fields, found in names.items()), *others)
