@@ -82,11 +82,11 @@ def marked(raw: str, spans: Iterable[Span] = (), *, around: int | None = None, s
 def deed(action: Action) -> str:
     """Say an action as a moderator would: 撤回消息, 禁言 1小时, 封号 永久, 解除禁言."""
     if action.action == "revert":
-        return "、".join(words.UNDONE.get(scope, scope) for scope in action.scope)
+        return words.UNDONE.get(str(action.scope), str(action.scope))
     length = spell(action.duration_s or 0)
     if action.action == "ban":
         return f"封号 {length}"
-    where = "" if action.scope == ("all",) else " " + "、".join(words.CHANNELS.get(s, s) for s in action.scope)
+    where = "" if action.scope == "all" else " " + "、".join(words.CHANNELS.get(s, s) for s in action.scope)
     return f"{'影子禁言' if action.visibility == 'self_only' else '禁言'} {length}{where}"
 
 

@@ -11,17 +11,17 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from moderation.events import ChatEvent, Id, Millis, Name
+from moderation.events import Channel, ChatEvent, Id, Millis, Name
 
 Label = Literal[
     "spam_ad", "boosting", "rmt", "topup", "contact", "poaching", "scam", "gambling", "porn_ad", "flood", "abuse"
 ]
 Verdict = Literal["allow", "review", "act"]
 ActionKind = Literal["mute", "ban", "revert"]
-Scope = Literal[
-    "all", "world", "private", "guild", "team", "trade", "horn", "nearby", "cross_server",
-    "account", "device", "channel_package", "message", "mute", "ban", "strike",
-]  # fmt: skip
+BanScope = Literal["account", "device", "guild", "channel_package"]
+RevertScope = Literal["message", "mute", "ban", "strike"]
+#: One word, or for a mute a list of channels: "guild" bans a guild, ["guild"] mutes its channel.
+Scope = Literal["all"] | BanScope | RevertScope | tuple[Channel, ...]
 HandleType = Literal[
     "qq", "qun", "tel", "wx", "yy", "url", "dy", "ks", "xhs", "bili", "gzh", "tieba", "tg", "discord", "kook", "line",
 ]  # fmt: skip
@@ -150,15 +150,15 @@ class Evidence(Struct, frozen=True):
 class Action(Struct, frozen=True, omit_defaults=True):
     """An order to the game server. Apply an `action_id` once; see docs/game-server.md for the consumer's rules.
 
-    `scope` of a mute: "all" or channels; of a ban: account, device, guild or channel_package; of a revert: what is
-    undone. A revert of a message takes it down; with `reverts` set, it shows a message again that was taken down.
+    `scope` of a mute: "all" or a list of channels; of a ban: account, device, guild or channel_package; of a revert:
+    what is undone. A revert of a message takes it down; with `reverts` set, it shows again what was taken down.
     `until` is absolute, null = permanent. An automatic action is void after `deliver_before`.
     """
 
     action_id: Id
     action: ActionKind
     target: Target
-    scope: tuple[Scope, ...]
+    scope: Scope
     duration_s: Seconds | None
     until: Millis | None
     deliver_before: Millis | None
@@ -230,7 +230,7 @@ class MuteCommand(_Order, frozen=True, omit_defaults=True, tag="mute"):
 
     target: Target
     duration_s: Seconds | None
-    scope: tuple[Scope, ...] = ("all",)
+    scope: Literal["all"] | Annotated[tuple[Channel, ...], Meta(min_length=1)] = "all"
 
 
 class BanCommand(_Order, frozen=True, omit_defaults=True, tag="ban"):
@@ -238,7 +238,7 @@ class BanCommand(_Order, frozen=True, omit_defaults=True, tag="ban"):
 
     target: Target
     duration_s: Seconds | None
-    scope: tuple[Scope, ...] = ("account",)
+    scope: BanScope = "account"
 
 
 class RevertCommand(_Order, frozen=True, omit_defaults=True, tag="revert"):

@@ -156,13 +156,13 @@ class Decision(Struct, frozen=True):
             if step.mute_s is not None:
                 out.append(self._order("mute", step.mute_scope, step.mute_s, shadow=step.shadow))
             if step.ban_s is not None:
-                out.append(self._order("ban", ("account",), step.ban_s))
+                out.append(self._order("ban", "account", step.ban_s))
         return tuple(out)
 
     def _retract(self) -> tuple[Action, ...]:
-        return (self._order("retract", ("message",), FOREVER),)
+        return (self._order("retract", "message", FOREVER),)
 
-    def _order(self, slot: str, scope: tuple[Scope, ...], seconds: int, *, shadow: bool = False) -> Action:
+    def _order(self, slot: str, scope: Scope, seconds: int, *, shadow: bool = False) -> Action:
         finding, event, label = self.finding, self.finding.event, self._label
         sender, retract = event.sender, slot == "retract"
         return Action(

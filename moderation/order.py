@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from moderation.actions import Action, BanCommand, Command, MuteCommand, RevertCommand, Scope, Source, action_id
+from moderation.actions import Action, BanCommand, Command, MuteCommand, RevertCommand, Source, action_id
 from moderation.errors import DeadReason, EventError
 from moderation.events import MAX_RECORD_BYTES
 
@@ -61,12 +61,11 @@ def sanction(command: MuteCommand | BanCommand, ruleset: str, source: Source | N
 
 def undo(command: RevertCommand, undone: Action, ruleset: str, source: Source | None = None) -> Action:
     """Return the action that undoes another: its id depends on what is undone alone, so undoing twice is one effect."""
-    scope: tuple[Scope, ...] = ("message",) if undone.action == "revert" else (undone.action,)
     return Action(
         action_id=action_id(undone.action_id, "undo", undone.target.account_id),
         action="revert",
         target=undone.target,
-        scope=scope,
+        scope="message" if undone.action == "revert" else undone.action,
         duration_s=None,
         until=None,
         deliver_before=None,

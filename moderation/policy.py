@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from moderation.actions import Label, Scope
+from moderation.actions import Label
 from moderation.context import Bounds, Tier
+from moderation.events import Channel
 
 FOREVER: Final = 0
 _UNITS: Final = {
@@ -25,7 +26,7 @@ _WORDS: Final = {
 _DURATION: Final = re.compile(r"(\d{1,6})\s*(秒|分钟?|小时|天|[smhd])")
 _CHANNELS: Final = {
     "世界": "world", "私聊": "private", "公会": "guild", "队伍": "team", "交易": "trade", "喇叭": "horn",
-    "附近": "nearby", "跨服": "cross_server", "全部": "all",
+    "附近": "nearby", "跨服": "cross_server",
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ class Step(Struct, frozen=True):
 
     retract: bool = False
     mute_s: int | None = None
-    mute_scope: tuple[Scope, ...] = ("all",)
+    mute_scope: Literal["all"] | tuple[Channel, ...] = "all"
     shadow: bool = False
     ban_s: int | None = None
     review: bool = False
@@ -92,9 +93,9 @@ def _seconds(length: str, part: str) -> int:
     return seconds
 
 
-def _scope(channels: str, part: str) -> tuple[Scope, ...]:
-    if not channels.strip():
-        return ("all",)
+def _scope(channels: str, part: str) -> Literal["all"] | tuple[Channel, ...]:
+    if channels.strip() in ("", "全部", "all"):
+        return "all"
     names = [_CHANNELS.get(c.strip(), c.strip()) for c in channels.split("@")]
     if any(name not in _CHANNELS.values() for name in names):
         raise ValueError(f"「{part}」的频道看不懂，可写：{'、'.join(_CHANNELS)}")

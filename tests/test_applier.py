@@ -72,7 +72,7 @@ def evidence(said: int) -> Evidence:
 
 def retract(action_id: str, *message_ids: str, **change: Any) -> Action:
     target = Target(P, message_ids=message_ids)
-    return auto(action_id, action="revert", scope=("message",), target=target, duration_s=None, until=None, **change)
+    return auto(action_id, action="revert", scope="message", target=target, duration_s=None, until=None, **change)
 
 
 def revert(undone: Action, at: int) -> Action:
@@ -116,7 +116,7 @@ def test_an_automatic_mute_silences_its_channels_until_it_ends_by_itself() -> No
 
 def test_a_shadow_mute_says_that_only_the_player_sees_their_words() -> None:
     served = Served()
-    served.give(auto("a", scope=("all",), visibility="self_only"))
+    served.give(auto("a", scope="all", visibility="self_only"))
     mute = served.game.muted(P, "guild", T0 + 1_000)
     assert mute is not None
     assert mute.visibility == "self_only"
@@ -133,8 +133,8 @@ def test_a_mute_for_all_to_see_hides_behind_no_shadow_mute() -> None:
 def test_a_permanent_ban_outlasts_a_timed_one() -> None:
     served = Served()
     served.give(
-        auto("a", action="ban", scope=("account",)),
-        auto("b", action="ban", scope=("account",), until=None, duration_s=None),
+        auto("a", action="ban", scope="account"),
+        auto("b", action="ban", scope="account", until=None, duration_s=None),
     )
     ban = served.game.banned(P, T0 + 1_000)
     assert ban is not None
@@ -149,7 +149,7 @@ def test_an_action_delivered_twice_is_applied_once() -> None:
 def test_actions_of_one_event_share_an_offset_and_all_apply() -> None:
     served = Served()
     assert (
-        served.give(retract("a1", "e1"), auto("a2"), auto("a3", action="ban", scope=("account",)), retract("a4", "e0"))
+        served.give(retract("a1", "e1"), auto("a2"), auto("a3", action="ban", scope="account"), retract("a4", "e0"))
         == ["applied"] * 4
     )
     assert set(served.game.retracted) == {"e0", "e1"}
@@ -189,7 +189,7 @@ def test_a_sanction_that_is_over_is_not_imposed_whoever_ordered_it() -> None:
 
 def test_what_is_undone_has_no_end_to_be_past() -> None:
     served = Served()
-    undo_late = auto("lift", action="revert", scope=("mute",), reverts="a", deliver_before=None)
+    undo_late = auto("lift", action="revert", scope="mute", reverts="a", deliver_before=None)
     assert served.give(auto("a"), now=T0) + served.give(undo_late, now=T0 + MINUTE * 60) == ["applied", "applied"]
 
 
@@ -220,7 +220,7 @@ def test_a_lifted_mute_leaves_the_other_one_in_force() -> None:
 
 def test_a_ban_is_lifted_by_the_id_of_its_action() -> None:
     served = Served()
-    ban = auto("a", action="ban", scope=("account",))
+    ban = auto("a", action="ban", scope="account")
     assert served.give(ban, revert(ban, T0 + 500)) == ["applied", "applied"]
     assert served.game.banned(P, T0 + 1_000) is None
 
@@ -236,7 +236,7 @@ def test_undoing_a_retraction_puts_the_message_back() -> None:
 
 def test_a_revert_of_a_strike_is_acknowledged_and_changes_nothing_in_the_game() -> None:
     served = Served()
-    strike = auto("a", action="revert", scope=("strike",), until=None, mode="manual", evidence=None)
+    strike = auto("a", action="revert", scope="strike", until=None, mode="manual", evidence=None)
     assert served.give(strike) == ["applied"]
     assert not served.game.sanctions
 
@@ -251,7 +251,7 @@ def test_a_revert_that_arrives_before_what_it_undoes_still_undoes_it() -> None:
 @pytest.mark.parametrize("kind", ["mute", "ban", "message"])
 def test_what_was_said_before_a_human_reverted_is_forgiven(kind: str) -> None:
     served = Served()
-    first = {"mute": auto("m"), "ban": auto("b", action="ban", scope=("account",)), "message": retract("r", "e1")}[kind]
+    first = {"mute": auto("m"), "ban": auto("b", action="ban", scope="account"), "message": retract("r", "e1")}[kind]
     pardon = revert(first, T0 + MINUTE)
     late = auto("late", said=T0 + MINUTE, **at(900, topic="chat.private"))
     later = auto("later", said=T0 + MINUTE + 1, **at(901, topic="chat.private"))
@@ -279,7 +279,7 @@ def test_a_human_who_takes_a_message_down_forgives_nothing() -> None:
 
 def test_an_automatic_revert_forgives_nothing() -> None:
     served = Served()
-    lift = auto("lift", action="revert", scope=("mute",), until=None, reverts="a", created_at=T0 + MINUTE, **at(101))
+    lift = auto("lift", action="revert", scope="mute", until=None, reverts="a", created_at=T0 + MINUTE, **at(101))
     assert served.give(auto("a"), lift, auto("b", **at(102))) == ["applied"] * 3
 
 
@@ -296,7 +296,7 @@ def test_no_automatic_revert_lifts_what_a_human_imposed() -> None:
     served = Served()
     human, machine = manual_mute("c1", T0), auto("a")
     lifts = [
-        auto(f"lift-{n}", action="revert", scope=("mute",), until=None, reverts=undone.action_id, **at(200 + n))
+        auto(f"lift-{n}", action="revert", scope="mute", until=None, reverts=undone.action_id, **at(200 + n))
         for n, undone in enumerate((human, machine))
     ]
     assert served.give(human, machine, *lifts) == ["applied", "applied", "rejected", "applied"]
@@ -307,13 +307,13 @@ def test_no_automatic_revert_lifts_what_a_human_imposed() -> None:
     "change",
     [
         {"scope": ()},
-        {"scope": ("device",)},
-        {"scope": ("world", "message")},
-        {"action": "ban", "scope": ("all",)},
-        {"action": "ban", "scope": ("device",)},
-        {"action": "ban", "scope": ("account", "guild")},
-        {"action": "revert", "scope": ("message",), "until": None},
-        {"action": "revert", "scope": ("mute",), "until": None},
+        {"scope": "device"},
+        {"scope": "message"},
+        {"action": "ban", "scope": "all"},
+        {"action": "ban", "scope": "device"},
+        {"action": "ban", "scope": ("guild",)},
+        {"action": "revert", "scope": "message", "until": None},
+        {"action": "revert", "scope": "mute", "until": None},
         {"action": "revert", "scope": ("world",), "until": None, "reverts": "x"},
     ],
 )
@@ -324,7 +324,7 @@ def test_an_order_that_does_not_say_what_to_do_to_whom_is_rejected(change: dict[
 
 
 @pytest.mark.parametrize(
-    ("scope", "target"), [(("device",), Target(P, device_id="d1")), (("guild",), Target(P, guild_id="g1"))]
+    ("scope", "target"), [("device", Target(P, device_id="d1")), ("guild", Target(P, guild_id="g1"))]
 )
 def test_a_ban_that_names_its_device_or_guild_is_applied(scope: tuple[Any, ...], target: Target) -> None:
     served = Served()
@@ -393,9 +393,9 @@ def automatic(draw: st.DrawFn) -> Action:
     change: dict[str, Any] = {"source": source, "said": said, "deliver_before": draw(st.none() | times)}
     kind = draw(st.sampled_from(("mute", "ban", "retract")))
     if kind == "retract":
-        change |= {"action": "revert", "scope": ("message",), "until": None}
+        change |= {"action": "revert", "scope": "message", "until": None}
     elif kind == "ban":
-        change |= {"action": "ban", "scope": ("account",), "until": draw(st.none() | times)}
+        change |= {"action": "ban", "scope": "account", "until": draw(st.none() | times)}
     else:
         change |= {"until": draw(st.none() | times)}
     return auto(f"{name}-{kind}", target=Target(account, message_ids=(name,)), **change)

@@ -312,7 +312,7 @@ def test_topics_are_shown_then_made_then_there(small: str, monkeypatch: pytest.M
 @pytest.mark.servers
 def test_a_revert_shows_the_action_and_publishes_the_command(servers: Embedded) -> None:
     mute = Action(
-        "m1", "mute", Target("p1"), ("all",), 600, TS + 600_000, None, TS, "rmt.mute", "x", mode="auto", ruleset="r"
+        "m1", "mute", Target("p1"), "all", 600, TS + 600_000, None, TS, "rmt.mute", "x", mode="auto", ruleset="r"
     )  # fmt: skip
     order = ("--account", "p1", "--operator", "gm", "--reason", "申诉")
     asyncio.run(_record(servers, mute))

@@ -208,7 +208,7 @@ FULL: Final[list[tuple[str, dict[str, Any]]]] = [
         },
     ),
     (COMMAND.name, {"command": "mute", **ORDER, "target": {"account_id": "1"}, "duration_s": 60, "scope": ["world"]}),
-    (COMMAND.name, {"command": "ban", **ORDER, "target": {"account_id": "1"}, "duration_s": None, "scope": ["device"]}),
+    (COMMAND.name, {"command": "ban", **ORDER, "target": {"account_id": "1"}, "duration_s": None, "scope": "device"}),
     (COMMAND.name, {"command": "revert", **ORDER, "action_id": "a1", "account_id": "1"}),
     (ACK.name, {"action_id": "a1", "status": "applied", "ts": T0, "account_id": "1"}),
 ]  # fmt: skip

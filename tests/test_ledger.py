@@ -196,7 +196,7 @@ def lift(action: Action, command: str = "c1") -> Action:
         action_id=action_id(command, "lift", account),
         action="revert",
         target=action.target,
-        scope=("mute", "strike"),
+        scope="mute",
         duration_s=None,
         until=None,
         deliver_before=None,
@@ -358,7 +358,7 @@ def test_the_first_action_with_an_id_stays(ledger: Ledger, run: Run) -> None:
 
 def test_a_sanction_is_in_force_until_it_ends(ledger: Ledger, run: Run) -> None:
     short, long = mute("e1", lasts=HOUR), mute("e2", lasts=2 * HOUR)
-    ban = mute("e3", lasts=None, action="ban", scope=("account",))
+    ban = mute("e3", lasts=None, action="ban", scope="account")
     run(ledger.record([ban, long, short, mute("e4", account="p2")]))
     assert run(ledger.live("p1", T0)) == [short, long, ban]
     assert run(ledger.live("p1", T0 + HOUR - 1)) == [short, long, ban]
@@ -368,7 +368,7 @@ def test_a_sanction_is_in_force_until_it_ends(ledger: Ledger, run: Run) -> None:
 
 
 def test_a_retracted_message_is_no_sanction_in_force(ledger: Ledger, run: Run) -> None:
-    retract = mute(action="revert", scope=("message",), lasts=None)
+    retract = mute(action="revert", scope="message", lasts=None)
     run(ledger.record([retract]))
     assert run(ledger.live("p1", T0)) == []
     assert run(ledger.find(retract.action_id, "p1")) == retract

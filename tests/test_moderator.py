@@ -45,7 +45,7 @@ def told(finding: Finding, step: int = 1, *, merged: bool = False) -> Standing:
     return Standing(step, TS + 500, merged, finding.label or "", ladder)
 
 
-def kinds(of: Outcome) -> list[tuple[str, tuple[str, ...], int | None]]:
+def kinds(of: Outcome) -> list[tuple[str, Any, int | None]]:
     return [(a.action, a.scope, a.duration_s) for a in of.judgement.actions]
 
 
@@ -194,7 +194,7 @@ def test_the_fingerprint_masks_digits_and_a_tail() -> None:
 
 def test_a_new_players_first_poaching_is_a_ban_with_its_message_taken_down() -> None:
     e = event(POACH, to={"account_id": "r"}, level=3)
-    assert kinds(outcome(e)) == [("revert", ("message",), None), ("ban", ("account",), 7 * 86_400)]
+    assert kinds(outcome(e)) == [("revert", "message", None), ("ban", "account", 7 * 86_400)]
 
 
 def test_the_ladder_climbs_and_stays_at_its_top() -> None:
@@ -205,7 +205,7 @@ def test_the_ladder_climbs_and_stays_at_its_top() -> None:
 
 def test_a_merged_strike_only_takes_its_message_down() -> None:
     e = event("出金加QQ 7381920465", level=3)
-    assert kinds(outcome(e, 2, merged=True)) == [("revert", ("message",), None)]
+    assert kinds(outcome(e, 2, merged=True)) == [("revert", "message", None)]
 
 
 def test_a_vip_goes_to_a_human() -> None:
@@ -228,7 +228,7 @@ def test_low_confidence_goes_to_a_human_with_what_the_ladder_would_do() -> None:
 
 def test_without_history_nobody_is_muted_or_banned() -> None:
     out = outcome(event("出金加QQ 7381920465", level=3), degraded=True)
-    assert kinds(out) == [("revert", ("message",), None)]
+    assert kinds(out) == [("revert", "message", None)]
     assert out.judgement.actions[0].degraded
     assert out.case is not None
     assert out.case.why_human == "degraded"

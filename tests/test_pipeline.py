@@ -224,7 +224,7 @@ def test_a_granted_appeal_lifts_the_sanction_and_steps_the_ladder_down() -> None
     sanction = desk.post.actions()[-1]
     desk.command(RevertCommand("c2", "gm-li", "误判", TS + 5000, sanction.action_id, "a1"))
     lifted = desk.post.actions()[-1]
-    assert (lifted.action, lifted.scope, lifted.reverts) == ("revert", ("mute",), sanction.action_id)
+    assert (lifted.action, lifted.scope, lifted.reverts) == ("revert", "mute", sanction.action_id)
     assert asyncio.run(desk.store.live("a1", TS + 6000)) == []
     desk.chat(record(event(SPAM, 1, at_s=3600, level=3), 1))
     assert desk.post.actions()[-1].duration_s == 3600  # the first step again

@@ -15,7 +15,7 @@ from rich.console import Console
 from console import words
 from console.board import Board, Latency, Report, screen, summary
 from console.show import MATCH, deed, explanation, marked, token, visible
-from moderation.actions import Ack, Action, Case, Field, Label, Scope, Target, Verdict
+from moderation.actions import Ack, Action, Case, Field, Label, RevertScope, Target, Verdict
 from moderation.context import FACTS, Tier
 from moderation.events import Channel
 from moderation.explain import explain
@@ -94,7 +94,7 @@ def test_everything_that_can_be_shown_has_a_word() -> None:
         (words.FACTS, FACTS), (words.CHANNELS, ("all", *get_args(Channel))),
     ):  # fmt: skip
         assert set(named) == set(values)
-    assert set(words.UNDONE) < set(get_args(Scope))
+    assert set(words.UNDONE) == set(get_args(RevertScope))
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_the_locale_chooses_the_language(environ: dict[str, str], zh: bool) -> N
         ({"action": "mute", "duration_s": 3600}, "禁言 1小时"),
         ({"action": "mute", "duration_s": 600, "scope": ("world", "horn")}, "禁言 10分钟 世界、喇叭"),
         ({"action": "mute", "duration_s": 600, "visibility": "self_only"}, "影子禁言 10分钟"),
-        ({"action": "ban", "duration_s": None, "scope": ("account",)}, "封号 永久"),
-        ({"action": "revert", "scope": ("message",)}, "撤回消息"),
-        ({"action": "revert", "scope": ("mute",)}, "解除禁言"),
-        ({"action": "revert", "scope": ("ban",)}, "解除封号"),
+        ({"action": "ban", "duration_s": None, "scope": "account"}, "封号 永久"),
+        ({"action": "revert", "scope": "message"}, "撤回消息"),
+        ({"action": "revert", "scope": "mute"}, "解除禁言"),
+        ({"action": "revert", "scope": "ban"}, "解除封号"),
     ],
 )
 def test_an_action_is_said_in_the_words_of_a_moderator(changes: dict[str, object], said: str) -> None:
     plain = Action(
-        "a1", "mute", Target("p1"), ("all",), None, None, None, TS, "x", "y", mode="auto", ruleset="r"
+        "a1", "mute", Target("p1"), "all", None, None, None, TS, "x", "y", mode="auto", ruleset="r"
     )  # fmt: skip
     assert deed(msgspec.structs.replace(plain, **changes)) == said
 
