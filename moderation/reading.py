@@ -48,7 +48,18 @@ def _noisy(raw: str) -> bool:
 class Text:
     """One field as read: its folded text, and where the terms of each class stand."""
 
-    __slots__ = ("_accepted", "_patterns", "_rules", "_spots", "_words", "field", "folded", "handles", "keys")
+    __slots__ = (
+        "_accepted",
+        "_encoded",
+        "_patterns",
+        "_rules",
+        "_spots",
+        "_words",
+        "field",
+        "folded",
+        "handles",
+        "keys",
+    )
 
     def __init__(self, rules: RuleSet, field: Field, raw: str) -> None:
         self.field = field
@@ -59,6 +70,7 @@ class Text:
         self.handles: tuple[Handle, ...] = ()
         self.keys = _NO_KEYS
         self._patterns: dict[str, tuple[Found, ...]] = {}
+        self._encoded: bytes | None = None
         spots = rules.matcher.find(text)
         spaced = _SPACED.search(text)
         suspicious = rules.finder.may_contain(text)
@@ -121,7 +133,9 @@ class Text:
         return found
 
     def _search(self, regex: str) -> tuple[Found, ...]:
-        place = self._rules.pattern(regex)(self.folded.text)
+        if self._encoded is None:
+            self._encoded = self.folded.text.encode()
+        place = self._rules.pattern(regex)(self.folded.text, self._encoded)
         if place is None:
             return ()
         span = self.folded.plain.span(*place)

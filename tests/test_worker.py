@@ -37,9 +37,9 @@ SPAM = "出金加QQ 7381920465"
 
 def settings_for(test: str, **more: object) -> Settings:
     flags = {
-        "topic_prefix": f"{test}.",
-        "group_id": test,
-        "redis_prefix": test,
+        "topic_prefix": f"worker-{test}.",
+        "group_id": f"worker-{test}",
+        "redis_prefix": f"worker-{test}",
         "partitions": 4,
         "metrics_port": 0,
         "session_timeout_s": EMBEDDED_SESSION_S,
@@ -134,8 +134,8 @@ def test_reading_a_whole_topic_again_changes_nothing(embedded: Embedded) -> None
         events = [fresh_event(f"出金加QQ 738192{4650 + n % 20}", n, f"a{n % 20}", level=3) for n in range(80)]
         async with producer(embedded, settings) as to:
             await publish(to, settings.topics.world, events)
-        for group in ("again", "again-2"):  # a new group reads everything from the start
-            chosen = settings_for("again", group_id=group, topic_prefix="again.", redis_prefix="again")
+        for group in ("worker-again", "worker-again-2"):  # a new group reads everything from the start
+            chosen = settings_for("again", group_id=group)
             async with running(chosen, embedded.kafka, embedded.redis, rules()):
                 await drained(embedded, chosen, settings.topics.world, len(events))
         once: dict[str, Action] = {}
