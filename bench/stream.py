@@ -57,6 +57,8 @@ SHARE: Final = 0.9
 #: Of the generator's lines that look like abuse and are none, one in so many is kept: then a tenth of the lines has a
 #: rule worth trying, as in real chat (4 to 11 % in five sets of it, 2026-11-21), instead of a third.
 TRAPS_KEPT: Final = 5
+#: Of the generator's lines, so that after the thinning one line in twenty is abuse.
+ABUSE: Final = 0.03
 #: Generated players speak at 80 lines a second: about one a minute each, so that honest ones flood nothing.
 PLAYERS: Final = 5000
 RATE: Final = 80.0
@@ -193,7 +195,7 @@ async def preload(pair: Embedded, messages: int) -> None:
     settings = Settings.load({"topic_prefix": PREFIX, "partitions": PARTITIONS}, env_file=None)
     await create_topics(settings, pair.kafka)
     now = time.time_ns() // 1_000_000
-    traffic = Traffic(7, players=PLAYERS, start_ms=now, rate=RATE)
+    traffic = Traffic(7, players=PLAYERS, start_ms=now, rate=RATE, spam_share=ABUSE)
     servers = pair.kafka.removeprefix("kafka://")
     async with AIOKafkaProducer(bootstrap_servers=servers, linger_ms=20, max_batch_size=1 << 19) as producer:
         for event in islice(mix(traffic), messages):

@@ -123,8 +123,8 @@ class Pipeline:
         actions = [action for outcome in outcomes for action in outcome.judgement.actions]
         cases = [outcome.case for outcome in outcomes if outcome.case]
         letters = [*dead, *map(self._action_letter, actions), *map(self._case_letter, cases)]
-        await self._deliver(letters, fresh)
-        await self._remember(actions)
+        # side by side: both are idempotent, and the batch is acknowledged only when both are done
+        await asyncio.gather(self._deliver(letters, fresh), self._remember(actions))
         self._count_batch(records, started)
         self._count(judged, outcomes, dead)
 
