@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 DEPTH: Final = 32
 #: A timeline whose last entry is older than this may be forgotten; no rule looks back further.
 HORIZON_MS: Final = 3_600_000
-#: Timelines kept at once. 100 000 active senders fit twice; past it the longest silent are forgotten first.
-MOST_TIMELINES: Final = 200_000
+#: Entries kept at once, on all timelines: five messages each of 100 000 senders, about 220 MB (2026-11-21). Past it the
+#: longest silent timelines are forgotten first, however many senders somebody invents.
+MOST_ENTRIES: Final = 500_000
 #: Messages a budget remembers; no budget is larger.
 MOST_SPENT: Final = 10_000
 #: Only texts this short are kept for putting split messages together.
@@ -65,8 +66,9 @@ class Windows:
     `horizon_ms` is how far back the rules in force look; what is older is dropped, an entry at a time.
     """
 
-    def __init__(self, most: int = MOST_TIMELINES) -> None:
+    def __init__(self, most: int = MOST_ENTRIES) -> None:
         self._most = most
+        self._entries = 0
         self.horizon_ms = HORIZON_MS
         self._timelines: OrderedDict[Hashable, Timeline] = OrderedDict()
         self._spent: dict[str, dict[str, int]] = {}
@@ -79,18 +81,18 @@ class Windows:
 
         A message that is already there (a redelivery, or a client's retry) takes the place of what it repeats.
         """
-        timelines = self._timelines
-        timeline = timelines.get(key)
+        timeline = self._timelines.get(key)
         if timeline is None:
-            if timelines:
-                self._forget(entry.ts)
-            timelines[key] = timeline = {entry.message: entry}
-            return timeline
-        timelines.move_to_end(key)
+            timeline = self._timelines[key] = {}
+        else:
+            self._timelines.move_to_end(key)
+        before = len(timeline)
         timeline[entry.message] = entry
         first = next(iter(timeline))
         if len(timeline) > DEPTH or timeline[first].ts < entry.ts - self.horizon_ms:
             del timeline[first]
+        self._entries += len(timeline) - before
+        self._forget(entry.ts)
         return timeline
 
     def spend(self, purse: str, message: str, ts: int, span_ms: int) -> int:
@@ -103,14 +105,13 @@ class Windows:
 
     def _forget(self, now: int) -> None:
         """Make room: drop the longest silent timelines, beyond the horizon or beyond the bound, two at a time."""
-        for _ in range(min(2, len(self._timelines))):
-            key = next(iter(self._timelines))
-            timeline = self._timelines[key]
-            if len(self._timelines) < self._most and timeline[next(reversed(timeline))].ts > now - self.horizon_ms:
+        for _ in range(2):
+            key, timeline = next(iter(self._timelines.items()))
+            recent = timeline[next(reversed(timeline))].ts > now - self.horizon_ms
+            if (recent and self._entries <= self._most) or len(self._timelines) == 1:
                 return
+            self._entries -= len(timeline)
             del self._timelines[key]
-            if not self._timelines:
-                return
 
 
 def within(timeline: Timeline, ts: int, span_ms: int) -> Iterator[Entry]:

@@ -1,0 +1,91 @@
+"""Local windows: what is remembered, for how long, and that no sender can make them grow."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation.windows import DEPTH, JOIN_MS, Entry, Timeline, Windows, pieces, within
+
+T0 = 1_750_000_000_000
+
+
+def entry(message: str, ts: int = T0, *, account: str = "a", short: str | None = None) -> Entry:
+    return Entry(ts, message, account, 0, None, short, frozenset())
+
+
+def told(timeline: Timeline) -> list[str]:
+    return list(timeline)
+
+
+def test_a_timeline_keeps_the_last_messages_in_order_of_arrival() -> None:
+    windows = Windows()
+    for number in range(DEPTH + 5):
+        timeline = windows.add("a", entry(f"m{number}", T0 + number))
+    assert told(timeline) == [f"m{number}" for number in range(5, DEPTH + 5)]
+
+
+def test_a_message_that_comes_again_keeps_its_place() -> None:
+    windows = Windows()
+    for message in ("m1", "m2", "m1"):
+        timeline = windows.add("a", entry(message))
+    assert told(timeline) == ["m1", "m2"]
+
+
+def test_what_no_rule_looks_back_to_is_dropped() -> None:
+    windows = Windows()
+    windows.horizon_ms = 1000
+    windows.add("a", entry("old", T0))
+    assert told(windows.add("a", entry("new", T0 + 1001))) == ["new"]
+    windows.add("b", entry("b1", T0 + 1002))
+    windows.add("c", entry("c1", T0 + 5000))
+    assert len(windows) == 1
+
+
+def test_past_the_bound_the_longest_silent_are_forgotten_first() -> None:
+    windows = Windows(most=10)
+    for number in range(50):
+        windows.add(f"a{number}", entry("m", T0 + number, account=f"a{number}"))
+        windows.add("loud", entry(f"m{number}", T0 + number))
+    assert len(windows) <= 10
+    assert "loud" in windows._timelines
+    assert "a0" not in windows._timelines
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.integers(0, 9000)), max_size=200))
+def test_the_number_of_entries_is_known_and_bounded(calls: list[tuple[int, int, int]]) -> None:
+    windows = Windows(most=40)
+    windows.horizon_ms = 3000
+    for key, message, at in calls:
+        windows.add(key, entry(f"m{message}", T0 + at))
+        held = sum(map(len, windows._timelines.values()))
+        assert windows._entries == held
+        assert held <= 40 + DEPTH
+
+
+def test_a_window_ends_at_the_event_and_begins_its_span_before() -> None:
+    windows = Windows()
+    for number in range(5):
+        timeline = windows.add("a", entry(f"m{number}", T0 + number * 1000))
+    assert [e.message for e in within(timeline, T0 + 3000, 2000)] == ["m1", "m2", "m3"]
+
+
+def test_scraps_belong_together_and_whole_sentences_do_not() -> None:
+    def parts(*shorts: str, gap_ms: int = 1000) -> list[str]:
+        windows = Windows()
+        for number, short in enumerate(shorts):
+            last = entry(f"m{number}", T0 + number * gap_ms, short=short)
+            timeline = windows.add("a", last)
+        return pieces(timeline, last)
+
+    assert parts("加扣", "7381", "920465") == ["加扣", "7381", "920465"]
+    assert parts("代", "练") == ["代", "练"]
+    assert parts("你好", "今天打本吗") == []
+    assert parts("7381920465") == []
+    assert parts("7381", "920465", gap_ms=JOIN_MS + 1) == []
+
+
+def test_a_budget_counts_messages_once_and_forgets_after_its_span() -> None:
+    windows = Windows()
+    assert [windows.spend("rule", message, T0, 1000) for message in ("m1", "m2", "m1")] == [1, 2, 2]
+    assert windows.spend("rule", "m3", T0 + 1001, 1000) == 1
