@@ -101,7 +101,7 @@ class Metrics:
         )
         self.produce_retries = self._counter("produce_retries", "Records sent again because none acknowledged them.")
         self.store_errors = self._counter("store_errors", "Times the ledger could not be asked.")
-        self.stale_batches = self._counter("stale_batches", "Batches left to the worker that took over the partition.")
+        self.stale_batches = self._counter("stale_batches", "Deeds left to the worker that took over the partition.")
 
     def _state(self) -> None:
         self.degraded = self._gauge("degraded", "1 while events are judged without history.")

@@ -219,6 +219,7 @@ class Pipeline:
         """Do it until it is done. Raises Stale where the partition is no longer ours."""
         for attempt in range(1 << 30):
             if not fresh():
+                self._metrics.stale_batches.inc()
                 raise Stale
             try:
                 await deed()
