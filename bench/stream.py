@@ -9,7 +9,9 @@ All read the same preloaded topic of the embedded broker, each run in a process 
 are interleaved, medians shown: compare the ratios, not the figures, since machines differ and are noisy. The clock runs
 from the first record handled to the last, so neither start-up nor the group's join counts.
 
-    python bench/stream.py [--messages 60000] [--rounds 3] [--json]
+With `--decode` nothing is judged, only decoded, and the worker is left out: what the transports alone can carry.
+
+    python bench/stream.py [--messages 60000] [--rounds 3] [--decode] [--json]
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ RULES: Final = Path(__file__).parent.parent / "rules"
 PREFIX: Final = "bench."
 TOPIC: Final = f"{PREFIX}chat.world"
 PARTITIONS: Final = 4
+DECODE_ONLY: Final = "--decode"
 #: Stock Faust is much slower: it gets this share of the messages, or its runs would take minutes.
 STOCK_SHARE: Final = 0.2
 #: A run ends before the topic does: on the last records a fetch waits for partitions that have no more.
@@ -65,7 +68,9 @@ RATE: Final = 80.0
 
 
 def build_work() -> Callable[[bytes], object]:
-    """Return what the three variants without effects do with a record: decode and judge it by the shipped rules."""
+    """Return what the three variants without effects do with a record: decode it and judge it by the shipped rules."""
+    if DECODE_ONLY in sys.argv:
+        return lambda value: decode_event(value, keyed=False)
     moderator = Moderator(load_rules([RULES]))
     return lambda value: moderator.judge(decode_event(value, keyed=False))
 
@@ -215,7 +220,8 @@ def mix(traffic: Traffic) -> Iterator[ChatEvent]:
 def measure(variant: str, pair: Embedded, group: str, messages: int) -> tuple[float, float]:
     """Return messages per second and peak MiB of one run in a fresh process."""
     wanted = int(messages * SHARE * (STOCK_SHARE if variant == "stock" else 1))
-    command = [sys.executable, str(Path(__file__).resolve()), "--run", variant, pair.kafka, pair.redis, group]
+    command = [sys.executable, str(Path(__file__).resolve()), *(flag for flag in sys.argv if flag == DECODE_ONLY)]
+    command += ["--run", variant, pair.kafka, pair.redis, group]
     with tempfile.TemporaryDirectory() as here:  # Faust writes its data directory where it stands
         ended = subprocess.run([*command, str(wanted)], stdout=subprocess.PIPE, timeout=180, check=True, cwd=here)
     rate, mib = json.loads(ended.stdout)
@@ -224,7 +230,9 @@ def measure(variant: str, pair: Embedded, group: str, messages: int) -> tuple[fl
 
 async def rounds(messages: int, count: int) -> dict[str, list[tuple[float, float]]]:
     """Return the figures of every round by variant."""
-    seen: dict[str, list[tuple[float, float]]] = {variant: [] for variant in VARIANTS}
+    seen: dict[str, list[tuple[float, float]]] = {
+        variant: [] for variant in VARIANTS if variant != "worker" or DECODE_ONLY not in sys.argv
+    }
     async with Embedded() as pair:
         await preload(pair, messages)
         for n in range(count):
@@ -248,6 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--messages", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(DECODE_ONLY, action="store_true", help="compare the transports alone")
     parser.add_argument("--json", action="store_true", help="only the JSON line")
     parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -262,10 +271,10 @@ def main() -> None:
     if not args.json:
         print(table(rates, memory))
     ratios = {
-        "worker_to_stock": rates["worker"] / rates["stock"],
-        "worker_to_bare": rates["worker"] / rates["bare"],
-        "batch_to_stock": rates["batch"] / rates["stock"],
-        "batch_to_bare": rates["batch"] / rates["bare"],
+        f"{ours}_to_{theirs}": rates[ours] / rates[theirs]
+        for ours in ("worker", "batch")
+        for theirs in ("stock", "bare")
+        if ours in rates
     }
     print(json.dumps({"messages": args.messages, "rates": rates, "ratios": ratios, "peak_mib": memory, "rounds": seen}))
 

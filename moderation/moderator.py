@@ -178,6 +178,8 @@ class Moderator:
     ) -> tuple[Reading, list[Hit]]:
         """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
         joined = self._reader.joined(reading, parts)
+        if joined.keys <= reading.keys:  # nothing came together that was not in this message alone
+            return reading, []
         own = len(joined.texts["window"].folded.raw) - len(parts[-1])
         hits = []
         for rule, found in self._matched(joined):
