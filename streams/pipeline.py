@@ -112,7 +112,7 @@ class Pipeline:
         self._metrics = metrics
         self._health = health
         self._now_ms = now_ms
-        self._unrecorded: list[Action] = []
+        self._unrecorded: dict[str, Action] = {}
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale."""
@@ -236,10 +236,13 @@ class Pipeline:
         """Write actions to the ledger; what it cannot take now waits for the next batch."""
         if not (actions or self._unrecorded):
             return
-        self._unrecorded = [*self._unrecorded, *actions][-UNRECORDED_MOST:]
-        waiting = tuple(self._unrecorded)
+        self._unrecorded |= {action.action_id: action for action in actions}
+        while len(self._unrecorded) > UNRECORDED_MOST:
+            del self._unrecorded[next(iter(self._unrecorded))]
+        waiting = tuple(self._unrecorded.values())
         if await self._ask(lambda: self._record(waiting)):
-            self._unrecorded = self._unrecorded[len(waiting) :]
+            for action in waiting:
+                self._unrecorded.pop(action.action_id, None)
 
     async def _record(self, actions: Sequence[Action]) -> bool:
         await self._ledger.record(actions)

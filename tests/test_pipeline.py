@@ -205,6 +205,23 @@ def test_without_a_ledger_messages_go_but_nobody_is_muted_and_it_is_said() -> No
     assert asyncio.run(desk.store.find(retract.action_id, "a1")) == retract  # what waited was written
 
 
+def test_what_one_batch_could_not_record_another_does_not_forget() -> None:
+    desk = Desk()
+    batches = [[record(event(SPAM, n, account=f"a{n}", level=3), n)] for n in range(6)]
+
+    async def run() -> None:
+        desk.store.away = True
+        desk.pipeline._degraded = True
+        first = [asyncio.ensure_future(desk.pipeline.chat(batch, lambda: True)) for batch in batches[:3]]
+        await asyncio.gather(*first)
+        desk.store.away = False
+        await asyncio.gather(*(desk.pipeline.chat(batch, lambda: True) for batch in batches[3:]))
+
+    asyncio.run(run())
+    for action in desk.post.actions():
+        assert asyncio.run(desk.store.find(action.action_id, action.target.account_id)) == action
+
+
 def mute(command_id: str = "c1") -> MuteCommand:
     return MuteCommand(command_id, "gm-li", "骂人", TS, Target("a1"), 600)
 
