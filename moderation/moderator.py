@@ -56,7 +56,7 @@ class Moderator:
         self.rules = rules
         self._reader = Reader(rules)
         spans = [rule.count.within_s * 1000 for rule in rules.rules if rule.count]
-        self.windows.horizon_ms = max(JOIN_MS, *spans)
+        self.windows.horizon_ms = max([JOIN_MS, *spans])
         self._floods = tuple((r, r.count) for r in rules.always if r.count and counts_everything(r))
         self._flood_from = min((count.at_least for _, count in self._floods), default=DEPTH + 1)
         self._flood_ms = max((count.within_s * 1000 for _, count in self._floods), default=0)

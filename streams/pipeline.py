@@ -92,7 +92,7 @@ class Judged(NamedTuple):
 
 
 class Pipeline:
-    """One worker's way from batches to effects. `now_ms` is the clock; `worker` names us in dead letters."""
+    """One worker's way from batches to effects. `now_ms` is the clock, in milliseconds since 1970."""
 
     def __init__(
         self,
@@ -113,6 +113,7 @@ class Pipeline:
         self._health = health
         self._now_ms = now_ms
         self._unrecorded: dict[str, Action] = {}
+        self._degraded = False
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale."""
@@ -265,6 +266,7 @@ class Pipeline:
         if undone is None:
             unknown = EventError(DeadReason.UNKNOWN_ACTION, "the ledger knows no such action of this account")
             await self._deliver([self._dead(record, unknown)], fresh)
+            self._metrics.dead_letters.labels(str(unknown.reason)).inc()
             self._metrics.commands.labels("revert", "unknown_action").inc()
             return
         source = Source(record.topic, record.partition, record.offset)
@@ -331,8 +333,6 @@ class Pipeline:
             m.actions.labels(action.action, action.label or NO_LABEL, "auto").inc()
             if action.evidence:
                 m.enforcement_latency_seconds.observe(max(0, now - action.evidence.when.event) / 1000)
-
-    _degraded = False
 
     def _degrade(self, *, on: bool, why: str = "") -> None:
         if on != self._degraded:

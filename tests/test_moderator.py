@@ -13,7 +13,7 @@ from moderation.actions import Source
 from moderation.moderator import Moderator, fingerprint
 from moderation.rulefile import load
 from moderation.standing import Standing
-from tests.small_rules import TS, event, layer, rules
+from tests.small_rules import RULES, TS, event, layer, rules
 
 if TYPE_CHECKING:
     from moderation.decide import Finding, Outcome
@@ -113,6 +113,12 @@ def test_shadow_weighs_nothing_and_drafts_do_not_run() -> None:
     finding = judge(event("出金了"))
     assert [(h.rule, h.status) for h in finding.hits] == [("shadow.sell", "shadow")]
     assert (finding.verdict, finding.score, finding.label) == ("allow", 0.0, None)
+
+
+def test_a_rule_set_that_counts_nothing_judges_too() -> None:
+    only = layer(rules_yaml=RULES.split("- id: contact.drop")[0])
+    moderator = Moderator(load([only]))
+    assert [h.rule for h in moderator.judge(event(POACH)).hits] == ["poach.cash"]
 
 
 def test_a_canary_is_in_force_only_in_its_trial() -> None:
