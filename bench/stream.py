@@ -67,12 +67,12 @@ PLAYERS: Final = 5000
 RATE: Final = 80.0
 
 
-def build_work() -> Callable[[bytes], object]:
-    """Return what the three variants without effects do with a record: decode it and judge it by the shipped rules."""
+def build_work() -> Callable[[list[bytes]], object]:
+    """Return what the three variants without effects do with records: decode and judge them by the shipped rules."""
     if DECODE_ONLY in sys.argv:
-        return lambda value: decode_event(value, keyed=False)
+        return lambda values: [decode_event(value, keyed=False) for value in values]
     moderator = Moderator(load_rules([RULES]))
-    return lambda value: moderator.judge(decode_event(value, keyed=False))
+    return lambda values: moderator.judge([decode_event(value, keyed=False) for value in values])
 
 
 class Clock:
@@ -88,8 +88,7 @@ class Clock:
         """Do the work for some records."""
         if not self.began:
             self.began = time.perf_counter()
-        for value in values:
-            self.work(value)
+        self.work(values)
         self.left -= len(values)
         if self.left <= 0 and not self.rate.done():
             self.rate.set_result((self.wanted - self.left) / (time.perf_counter() - self.began))

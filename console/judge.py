@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from moderation.actions import Judgement
     from moderation.decide import Finding
+    from moderation.events import ChatEvent
     from moderation.moderator import Moderator
 
 #: What is read, judged and written at once.
@@ -56,18 +57,18 @@ class Judge:
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
         """Judge lines in order; empty ones count as lines, and give nothing."""
-        found = [one for line in lines if (one := self._read(line))]
-        judged = await self._decide([one for one in found if not isinstance(one, DeadLine)])
-        rows = [one if isinstance(one, DeadLine) else next(judged) for one in found]
-        dead = sum(isinstance(one, DeadLine) for one in found)
-        return Batch(self._encoder.encode_lines(rows), len(rows), dead)
+        read = [one for line in lines if (one := self._read(line))]
+        findings = self._moderator.judge([one for one in read if not isinstance(one, DeadLine)])
+        judged = await self._decide(findings)
+        rows = [one if isinstance(one, DeadLine) else next(judged) for one in read]
+        return Batch(self._encoder.encode_lines(rows), len(rows), len(rows) - len(findings))
 
-    def _read(self, line: bytes) -> Finding | DeadLine | None:
+    def _read(self, line: bytes) -> ChatEvent | DeadLine | None:
         self._line += 1
         if not line.strip():
             return None
         try:
-            return self._moderator.judge(decode_event(line.rstrip(b"\r"), keyed=False))
+            return decode_event(line.rstrip(b"\r"), keyed=False)
         except EventError as exc:
             return DeadLine(self._line, str(exc.reason), exc.detail)
 

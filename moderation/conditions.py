@@ -54,7 +54,7 @@ class Lexicon(Struct, frozen=True, tag=True):
         return [f for name in sorted(here) for field in self.fields for f in reading.terms(name, field)]
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
-        return (self.names,)
+        return (_keys(self.names, self.fields),)
 
 
 class HandleOf(Struct, frozen=True, tag=True):
@@ -73,7 +73,7 @@ class HandleOf(Struct, frozen=True, tag=True):
         ]
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
-        return (frozenset({HANDLE_KEY}),)
+        return (_keys({HANDLE_KEY}, self.fields),)
 
 
 class Pattern(Struct, frozen=True, tag=True):
@@ -86,7 +86,7 @@ class Pattern(Struct, frozen=True, tag=True):
         return [f for field in self.fields for f in reading.pattern(self.regex, field)]
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
-        return ()
+        return (_keys({pattern_key(self.regex)}, self.fields),)
 
 
 class Signal(Struct, frozen=True, tag=True):
@@ -98,7 +98,7 @@ class Signal(Struct, frozen=True, tag=True):
         return (ANYWHERE,) if reading.signal(self.name) else ()
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
-        return (frozenset({NOISE_KEY}),) if self.name in NOISE else ()
+        return (frozenset({KEY_OF[self.name]}),) if self.name in KEY_OF else ()
 
 
 class Context(Struct, frozen=True, tag=True):
@@ -185,11 +185,32 @@ def holds(condition: Condition, reading: Reading) -> bool:
 Condition = Lexicon | HandleOf | Pattern | Signal | Context | Guard | AnyOf | NoneOf | AllOf
 
 
-#: The key under which a message with any handle is looked up among rules.
+#: Keys beside the lexicon classes: of messages with any handle, of disguised ones, and of monotonous ones.
 HANDLE_KEY: Final = "=handle"
-#: The key of messages long and monotonous enough that the signals in NOISE are worth counting.
+DISGUISED_KEY: Final = "=disguised"
 NOISE_KEY: Final = "=noise"
-NOISE: Final = frozenset({"long_run", "newlines"})
+SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY)
+#: Stands before the key of something in the sender's name, guild or signature.
+CARRIED: Final = "@"
+
+
+def pattern_key(regex: str) -> Key:
+    """Return the key of messages that hold one of the words without which a pattern cannot match."""
+    return f"~{regex}"
+
+
+def _keys(names: Iterable[Key], fields: Iterable[Field]) -> frozenset[Key]:
+    places = {"" if field in TEXT else CARRIED for field in fields}
+    return frozenset(place + name for place in places for name in names)
+
+
+#: The key of a message with a signal; those that are not here are counted for every message a rule asks about.
+KEY_OF: Final = {
+    "disguised": DISGUISED_KEY,
+    "obfuscated_handle": HANDLE_KEY,
+    "long_run": NOISE_KEY,
+    "newlines": NOISE_KEY,
+}
 
 
 def _tightest(places: list[Sequence[Found]]) -> Found | None:

@@ -71,8 +71,8 @@ class Explanation(Struct, frozen=True):
 def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
     """Judge one event with fresh windows, and say everything about it."""
     moderator = Moderator(rules)
-    finding = moderator.judge(event)
-    reading = Reader(rules).read(event)
+    [finding] = moderator.judge([event])
+    [reading] = Reader(rules).read([event])
     strike = moderator.strike(finding, event.ts)
     first = Standing(1, event.ts, merged=False, label=strike.label, ladder=strike.ladder) if strike else None
     outcome = moderator.decide(finding, event.ts, first)
@@ -103,9 +103,10 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
 def _terms(reading: Reading) -> Iterator[TermSeen]:
     ts = reading.event.ts
     for field, text in reading.texts.items():
-        for view, span, term in text.seen():
+        for view, start, end, term in text.seen():
+            span = view.span(start, end)
             counted = any(f[:2] == span for f in text.terms(term.lexicon, ts))
-            why = "" if counted or term.lexicon == ALLOWED else text.why_not(view, span, ts)
+            why = "" if counted or term.lexicon == ALLOWED else text.why_not(view, start, end, ts)
             yield TermSeen(term.lexicon, text.folded.raw[slice(*span)], span, field, view.name, why)
 
 

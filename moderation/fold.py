@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 #: Start and end in code points of the raw text, end not included.
 Span: TypeAlias = tuple[int, int]
@@ -32,6 +32,10 @@ TAIL: Final = 112
 #: Stands for what was left out between them. A full-width letter: nothing folds to it, and as a letter it is squeezed
 #: out of no view, so no match spans the gap.
 GAP: Final = "\uff27"
+#: Joins folded texts that are searched together; like GAP, nothing folds to it.
+JOINT: Final = "\uff28"
+#: Joins raw texts that are folded together: a code point that stands for no character, and that the table leaves alone.
+_RAW_JOINT: Final = "\ufdd0"
 
 
 def _load(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -63,6 +67,11 @@ _UNEVEN: Final = frozenset(chr(point) for point, text in _TABLE.items() if len(t
 #: What `squeezed` drops: all but letters and digits, and letters used as ornaments (Han strokes, ー, Canadian
 #: syllabics, Ogham, runes, Yi).
 _SEPARATORS: Final = re.compile("[\\W_ー丨丶丿灬\u1400-\u16ff\ua000-\ua4cf]+")
+
+
+def squeeze(folded: str) -> str:
+    """Drop what is neither letter nor digit."""
+    return _SEPARATORS.sub("", folded)
 
 
 class View:
@@ -126,7 +135,7 @@ class Folded:
     def squeezed(self) -> View:
         """The text without what is neither letter nor digit: 加.微_信 is 加微信."""
         if self._squeezed is None:  # every message asks, and before Python 3.12 cached_property takes a lock
-            self._squeezed = View("squeezed", _SEPARATORS.sub("", self.text), self.raw, _trace_squeezed)
+            self._squeezed = View("squeezed", squeeze(self.text), self.raw, _trace_squeezed)
         return self._squeezed
 
     @cached_property
@@ -138,6 +147,14 @@ class Folded:
 def fold(raw: str) -> Folded:
     """Fold any text, however broken. The cost is linear in its length: 1.3 µs for 20 characters."""
     return Folded(raw, _fold(raw))
+
+
+def fold_all(raws: Sequence[str]) -> list[Folded]:
+    """Fold many texts in one pass: for chat two thirds of the cost of folding each."""
+    folded = _RAW_JOINT.join(raws).translate(_TABLE).split(_RAW_JOINT)
+    if len(folded) != len(raws) or max(map(len, raws)) > HEAD + TAIL:  # somebody typed the joint, or too much
+        return [fold(raw) for raw in raws]
+    return list(map(Folded, raws, folded))
 
 
 def _fold(raw: str) -> str:

@@ -1,8 +1,9 @@
 """The one class the edges call: events in, findings out; findings and standings in, outcomes out.
 
-    event ─ read ─ rules ─ windows ─ weigh ─▶ Finding ──(ledger: Strike ▶ Standing)──▶ Outcome
+    events ─ read ─ rules ─ windows ─ weigh ─▶ Finding ──(ledger: Strike ▶ Standing)──▶ Outcome
 
-`judge` must see every event once, in order, because it keeps the local windows; seeing one again does no harm.
+`judge` must see every event once, in order, because it keeps the local windows; seeing one again does no harm. It takes
+many at once, because reading them in one pass costs a fraction; what it finds does not depend on how they are cut.
 `decide` keeps nothing. Neither waits, fails, or looks at a clock: the time is an argument.
 """
 
@@ -12,7 +13,6 @@ import re
 from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
-from xxhash import xxh3_64_intdigest
 
 from moderation import decide
 from moderation.actions import Hit, Source
@@ -30,18 +30,8 @@ if TYPE_CHECKING:
     from moderation.ruleset import RuleSet
     from moderation.standing import Standing, Strike
 
-_NOISE: Final = re.compile(r"[\x00-/:-@\[-`{-\x7f]+")
-_DIGIT: Final = re.compile(r"[0-9]")
-_TAIL: Final = "abcdefghijklmnopqrstuvwxyz0"
 _NO_MARKS: Final[frozenset[str]] = frozenset()
 _HOUR_MS: Final = 3_600_000
-
-
-def fingerprint(folded: str) -> int:
-    """Return a 64-bit key that texts share which differ in digits, punctuation or a trailing scrap of letters."""
-    masked = _DIGIT.sub("0", _NOISE.sub("", folded))
-    trimmed = masked.rstrip(_TAIL)
-    return xxh3_64_intdigest((trimmed if len(trimmed) >= 4 else masked).encode())
 
 
 class Moderator:
@@ -59,14 +49,16 @@ class Moderator:
         self.windows.horizon_ms = max([JOIN_MS, *spans])
         self._floods = tuple((r, r.count) for r in rules.always if r.count and counts_everything(r))
         self._flood_from = min((count.at_least for _, count in self._floods), default=DEPTH + 1)
-        self._flood_ms = max((count.within_s * 1000 for _, count in self._floods), default=0)
         others = [r for r in rules.always if not counts_everything(r)]
         self._always = {c: tuple(r for r in others if _speaks_of(r, c)) for c in get_args(Channel)}
 
-    def judge(self, event: ChatEvent) -> Finding:
-        """Find what is in an event and remember it in the windows."""
-        reading = self._reader.read(event)
-        matched = list(self._matched(reading)) if reading.keys or self._always[event.channel] else ()
+    def judge(self, events: Sequence[ChatEvent]) -> list[Finding]:
+        """Find what is in events, in order, and remember them in the windows."""
+        return list(map(self._judge, self._reader.read(events))) if events else []
+
+    def _judge(self, reading: Reading) -> Finding:
+        event = reading.event
+        matched = list(self._matched(reading)) if reading.mask or self._always[event.channel] else ()
         entry = self._entry(reading, matched)
         timeline = self.windows.add(event.sender.account_id, entry)
         hits = (
@@ -97,9 +89,8 @@ class Moderator:
 
     def _matched(self, reading: Reading) -> Iterator[tuple[Rule, Found]]:
         """Yield the rules whose condition and context hold, with the place; guards and counts are still to come."""
-        if reading.keys:
-            for rule in self.rules.candidates(reading.keys):
-                yield from self._try(rule, reading)
+        for rule in self.rules.candidates(reading.mask):
+            yield from self._try(rule, reading)
         for rule in self._always[reading.event.channel]:
             yield from self._try(rule, reading)
 
@@ -144,12 +135,13 @@ class Moderator:
                 yield self.windows.add((count.counter, handle.type, handle.value), entry)
 
     def _entry(self, reading: Reading, matched: Sequence[tuple[Rule, Found]]) -> Entry:
-        event, folded = reading.event, reading.texts["text"].folded.text
+        event, text = reading.event, reading.texts["text"]
+        folded = text.folded.text
         return Entry(
             event.ts,
             event.client_msg_id or event.event_id,
             event.sender.account_id,
-            fingerprint(folded),
+            text.fingerprint,
             event.recipient.account_id if event.recipient else None,
             folded if len(folded) <= SHORT else None,
             frozenset(r.count.counter for r, _ in matched if r.count) if matched else _NO_MARKS,
@@ -157,18 +149,12 @@ class Moderator:
 
     def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
-        times: list[int] = []
-        same: list[int] = []
-        for recent in reversed(timeline.values()):
-            if recent.ts < entry.ts - self._flood_ms:
-                break
-            times.append(recent.ts)
-            if recent.text == entry.text:
-                same.append(recent.ts)
-        for rule, count in self._floods if len(times) >= self._flood_from else ():
+        entries = list(timeline.values())
+        same = [e for e in entries if e.text == entry.text]
+        for rule, count in self._floods:
             # told from the n-th last message alone, before anything is counted: most senders are not that fast
-            seen = same if count.by == "sender_text" else times
-            if len(seen) >= count.at_least and seen[count.at_least - 1] >= entry.ts - count.within_s * 1000:
+            seen = same if count.by == "sender_text" else entries
+            if len(seen) >= count.at_least and seen[-count.at_least].ts >= entry.ts - count.within_s * 1000:
                 hit = self._hit(rule, _WHOLE, reading, timeline, entry) if rule.in_force(reading.event) else None
                 if hit:
                     yield hit
@@ -178,7 +164,7 @@ class Moderator:
     ) -> tuple[Reading, list[Hit]]:
         """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
         joined = self._reader.joined(reading, parts)
-        if joined.keys <= reading.keys:  # nothing came together that was not in this message alone
+        if joined is None or joined.mask == reading.mask:
             return reading, []
         own = len(joined.texts["window"].folded.raw) - len(parts[-1])
         hits = []

@@ -79,6 +79,12 @@ class Rule(Struct, frozen=True):
     line: int = 0
     revision: str = ""
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return every condition of the rule, whatever it is for."""
+        when = (self.when,) if self.when else ()
+        return (*when, *self.unless, *self.context, *(boost.condition for boost in self.boosts))
+
     def clauses(self) -> tuple[frozenset[Key], ...]:
         """Return what a message must hold for the rule to be worth trying: a key of every set. Empty: try always."""
         return self.when.clauses() if self.when else ()

@@ -11,7 +11,7 @@ from moderation.actions import Field, HandleType
 from moderation.context import FACTS
 from moderation.document import Node, Problems, suggest
 from moderation.reading import SIGNALS
-from moderation.ruleset import compile_pattern
+from moderation.pattern import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
 import msgspec
-import re2
 from msgspec import Struct
 
-from moderation.conditions import Condition, Key, Pattern
+from moderation.conditions import CARRIED, SIGN_KEYS, Condition, Key, pattern_key
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
+from moderation.pattern import Search, regexes
 from moderation.policy import Policy
 from moderation.rule import Rule
 from moderation.segment import Segmenter
 
-#: What has a meaning of its own in a pattern, but for |.
-_SPECIAL: Final = re.compile(r"[][.^$*+?(){}\\]")
-Search = Callable[[str, bytes], tuple[int, int] | None]
+#: Masks whose names are remembered.
+MOST_MASKS: Final = 20_000
 
 #: The class under which allowed phrases are matched; a term inside one of them is not seen.
 ALLOWED: Final = "=allowed"
@@ -57,96 +56,85 @@ class RuleSet:
         self.hash = _digest(contents)
         self.rules = tuple(r for r in contents.rules if r.status in ("live", "canary", "shadow"))
         entries = [*contents.terms, *(Term(p, ALLOWED) for p in contents.phrases)]
-        self._words: dict[str, list[Term]] = {}
+        lexicon: dict[str, list[Term]] = {}
         for term in entries:
             folded = fold(term.text).text.strip()
             if folded:
-                self._words.setdefault(folded, []).append(term)
-        words = list(self._words)
-        self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(self._words[w]) for w in words)
-        self.keys: tuple[frozenset[Key], ...] = tuple(frozenset(t.lexicon for t in ts) for ts in self.terms)
+                lexicon.setdefault(folded, []).append(term)
+        self._patterns = {regex: Search(regex) for rule in self.rules for regex in regexes(rule.conditions)}
+        needs: dict[str, list[Key]] = {}
+        for regex, search in self._patterns.items():
+            for word in search.needs:
+                needs.setdefault(word, []).append(pattern_key(regex))
+        words = [*lexicon, *(word for word in needs if word not in lexicon)]
+        self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(lexicon.get(w, ())) for w in words)
+        keys = [(*(t.lexicon for t in lexicon.get(w, ())), *needs.get(w, ())) for w in words]
+        every = dict.fromkeys([*(t.lexicon for t in entries), *SIGN_KEYS, *chain.from_iterable(keys)])
+        #: The bit of each key in the mask of a text; what the sender carries about has the same, `carried` bits higher.
+        self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every)}
+        self.carried = len(every)
+        #: The bits that each word of the matcher sets.
+        self.masks: tuple[int, ...] = tuple(map(self._mask, keys))
         self.matcher = automaton(words, plain=plain)
-        self.segmenter = Segmenter(words, plain=plain)
+        self.segmenter = Segmenter(lexicon, plain=plain)
         self.finder = HandleFinder(contents.grammar, contents.official)
-        self._clauses = tuple(rule.clauses() for rule in self.rules)
+        self._clauses = tuple(tuple(self._required(rule)) for rule in self.rules)
         self.always = tuple(rule for rule, clauses in zip(self.rules, self._clauses, strict=True) if not clauses)
-        self._by_key = _index(self._clauses)
-        regexes = {regex: None for rule in self.rules for one in _conditions(rule) for regex in _regexes(one)}
-        self._patterns = {regex: _search(regex) for regex in regexes}
+        self._triggered = _index(self._clauses)
+        self._triggers = sum(self._triggered)
+        self._named = lru_cache(maxsize=MOST_MASKS)(self._name)
 
     @cached_property
     def by_id(self) -> Mapping[str, Rule]:
         """Return every rule by its id, also those that are draft or off."""
         return {rule.id: rule for rule in self.contents.rules}
 
-    def candidates(self, keys: Collection[Key]) -> list[Rule]:
-        """Return the rules that a message holding `keys` could satisfy, in file order, besides those in `always`."""
-        seen = {i for key in keys for i in self._by_key.get(key, ())}
-        return [self.rules[i] for i in sorted(seen) if not any(c.isdisjoint(keys) for c in self._clauses[i])]
+    def candidates(self, mask: int) -> list[Rule]:
+        """Return the rules that a message with these bits could satisfy, in file order, besides those in `always`."""
+        found = []
+        triggers = mask & self._triggers
+        while triggers:
+            bit = triggers & -triggers
+            triggers ^= bit
+            found += [i for i in self._triggered[bit] if all(mask & one for one in self._clauses[i])]
+        return [self.rules[i] for i in sorted(set(found))] if found else []
+
+    def keys(self, mask: int) -> frozenset[Key]:
+        """Name the bits of a mask, wherever they were found."""
+        return self._named(mask)
+
+    def _mask(self, keys: Iterable[Key]) -> int:
+        mask = 0
+        for key in keys:
+            bare = key.removeprefix(CARRIED)
+            mask |= self.bits[bare] << (self.carried if bare != key else 0)
+        return mask
+
+    def _required(self, rule: Rule) -> Iterator[int]:
+        """Yield the bits of which a message must hold one, per clause; a pattern that needs no word tells nothing."""
+        for clause in rule.clauses():
+            if all(key.removeprefix(CARRIED) in self.bits for key in clause):
+                yield self._mask(clause)
+
+    def _name(self, mask: int) -> frozenset[Key]:
+        mask |= mask >> self.carried
+        return frozenset(key for key, bit in self.bits.items() if mask & bit)
 
     def pattern(self, regex: str) -> Search:
-        """Return the search for a pattern: folded text, and the same in UTF-8, to the first span or None."""
+        """Return the search for a pattern of one of the rules."""
         return self._patterns[regex]
 
 
-def _search(regex: str) -> Search:
-    """Make the search for a pattern. One that is nothing but words joined by | needs no regular expression."""
-    words = regex.split("|")
-    if not any(map(_SPECIAL.search, words)) and all(words):
-        return partial(_first, words)
-    return partial(_match, compile_pattern(regex))
-
-
-def _first(words: Sequence[str], text: str, _: bytes) -> tuple[int, int] | None:
-    found = [(text.index(word), word) for word in words if word in text]
-    if not found:
-        return None
-    start, word = min(found, key=lambda one: one[0])
-    return start, start + len(word)
-
-
-def _match(pattern: re2._Regexp, _: str, encoded: bytes) -> tuple[int, int] | None:
-    """Search bytes: RE2 works on them, and its wrapper would encode a text again for every pattern."""
-    match = pattern.search(encoded)
-    if match is None or match.end() == match.start():
-        return None
-    start = len(encoded[: match.start()].decode())
-    return start, start + len(encoded[match.start() : match.end()].decode())
-
-
-def _regexes(condition: Condition) -> Iterator[str]:
-    if isinstance(condition, Pattern):
-        yield condition.regex
-    for part in getattr(condition, "parts", ()) or [c for c in (getattr(condition, "condition", None),) if c]:
-        yield from _regexes(part)
-
-
-def _conditions(rule: Rule) -> Iterator[Condition]:
-    yield from ((rule.when,) if rule.when else ())
-    yield from rule.unless
-    yield from (boost.condition for boost in rule.boosts)
-
-
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True  # where, not what groups: a third of the time
-    options.max_mem = 1 << 20
-    return options
-
-
-def compile_pattern(regex: str) -> re2._Regexp:
-    """Compile with RE2, quietly, in bounded memory. Raises re2.error."""
-    return re2.compile(regex, _options())
-
-
-def _index(rules: Sequence[tuple[frozenset[Key], ...]]) -> dict[Key, list[int]]:
-    """Sort rules by the rarest thing they need: the clause with the fewest keys stands for the rule."""
-    by_key: dict[Key, list[int]] = {}
+def _index(rules: Sequence[tuple[int, ...]]) -> Mapping[int, list[int]]:
+    """Sort rules by the rarest thing they need: the bits of the clause that has the fewest stand for the rule."""
+    triggered: dict[int, list[int]] = {}
     for i, clauses in enumerate(rules):
-        for key in min(clauses, key=len, default=()):
-            by_key.setdefault(key, []).append(i)
-    return by_key
+        clause = min(clauses, key=int.bit_count, default=0)
+        while clause:
+            bit = clause & -clause
+            clause ^= bit
+            triggered.setdefault(bit, []).append(i)
+    return triggered
 
 
 def _digest(contents: Contents) -> str:

@@ -41,5 +41,4 @@ def failures(rules: RuleSet) -> Iterator[Failure]:
 
 
 def _play(rules: RuleSet, example: Example) -> list[Finding]:
-    moderator = Moderator(rules)
-    return [moderator.judge(event) for event in example.events]
+    return Moderator(rules).judge(example.events)

@@ -92,7 +92,8 @@ class Windows:
         if len(timeline) > DEPTH or timeline[first].ts < entry.ts - self.horizon_ms:
             del timeline[first]
         self._entries += len(timeline) - before
-        self._forget(entry.ts)
+        if before == 0 or self._entries > self._most:
+            self._forget(entry.ts)
         return timeline
 
     def spend(self, purse: str, message: str, ts: int, span_ms: int) -> int:

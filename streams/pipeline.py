@@ -26,6 +26,7 @@ from streams.metrics import NO_LABEL
 if TYPE_CHECKING:
     from moderation.actions import Command
     from moderation.decide import Finding, Outcome
+    from moderation.events import ChatEvent
     from moderation.moderator import Moderator
     from moderation.standing import Standing
     from streams.health import Health
@@ -147,18 +148,28 @@ class Pipeline:
     async def _judge(self, records: Sequence[Record]) -> tuple[list[Judged], list[Letter]]:
         judged: list[Judged] = []
         dead: list[Letter] = []
-        for number, record in enumerate(records, 1):
-            try:
-                event = decode_event(record.value, record.key)
-                judged.append(Judged(record, self.moderator.judge(event)))
-            except EventError as exc:
-                dead.append(self._dead(record, exc))
-            except Exception as exc:  # a bug met by one message must not stop or lose the others
-                log.exception("judging failed", topic=record.topic, partition=record.partition, offset=record.offset)
-                dead.append(self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(exc))))
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+        for first in range(0, len(records), YIELD_EVERY):
+            good = []
+            for record in records[first : first + YIELD_EVERY]:
+                try:
+                    good.append((record, decode_event(record.value, record.key)))
+                except EventError as exc:
+                    dead.append(self._dead(record, exc))
+            judged += self._found(good, dead)
+            await asyncio.sleep(0)
         return judged, dead
+
+    def _found(self, good: Sequence[tuple[Record, ChatEvent]], dead: list[Letter]) -> list[Judged]:
+        try:
+            findings = self.moderator.judge([event for _, event in good])
+        except Exception as exc:  # a bug met by one message must not stop or lose the others
+            if len(good) > 1:  # to judge again what was judged does no harm
+                return [one for pair in good for one in self._found([pair], dead)]
+            [(record, _)] = good
+            log.exception("judging failed", topic=record.topic, partition=record.partition, offset=record.offset)
+            dead.append(self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(exc))))
+            return []
+        return [Judged(record, finding) for (record, _), finding in zip(good, findings, strict=True)]
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
         """Ask the ledger about those who have a strike coming, in order, and decide all."""

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.actions import Source
-from moderation.moderator import Moderator, fingerprint
+from moderation.moderator import Moderator
 from moderation.rulefile import load
+from moderation.scan import fingerprint
 from moderation.standing import Standing
 from tests.small_rules import RULES, TS, event, layer, rules
 
@@ -25,7 +26,7 @@ POACH = "来我们区发展，转会费五百"
 def judge(*events: ChatEvent) -> Finding:
     """Judge events in order with fresh windows; the last one's finding."""
     moderator = Moderator(rules())
-    return [moderator.judge(e) for e in events][-1]
+    return moderator.judge(events)[-1]
 
 
 def hits(*events: ChatEvent) -> set[str]:
@@ -34,7 +35,7 @@ def hits(*events: ChatEvent) -> set[str]:
 
 def outcome(e: ChatEvent, step: int = 1, **how: Any) -> Outcome:
     moderator = Moderator(rules())
-    finding = moderator.judge(e)
+    [finding] = moderator.judge([e])
     standing = None if how.get("degraded") else told(finding, step, merged=how.pop("merged", False))
     return moderator.decide(finding, TS + 900, standing, **how)
 
@@ -118,7 +119,7 @@ def test_shadow_weighs_nothing_and_drafts_do_not_run() -> None:
 def test_a_rule_set_that_counts_nothing_judges_too() -> None:
     only = layer(rules_yaml=RULES.split("- id: contact.drop")[0])
     moderator = Moderator(load([only]))
-    assert [h.rule for h in moderator.judge(event(POACH)).hits] == ["poach.cash"]
+    assert [h.rule for h in moderator.judge([event(POACH)])[0].hits] == ["poach.cash"]
 
 
 def test_a_canary_is_in_force_only_in_its_trial() -> None:
@@ -216,7 +217,7 @@ def test_a_merged_strike_only_takes_its_message_down() -> None:
 
 def test_a_vip_goes_to_a_human() -> None:
     moderator = Moderator(rules())
-    finding = moderator.judge(event("出金加QQ 7381920465", vip=8))
+    [finding] = moderator.judge([event("出金加QQ 7381920465", vip=8)])
     assert moderator.strike(finding, TS) is None
     out = moderator.decide(finding, TS)
     assert (out.judgement.verdict, out.judgement.actions) == ("review", ())
@@ -242,7 +243,7 @@ def test_without_history_nobody_is_muted_or_banned() -> None:
 
 def test_a_rule_past_its_budget_asks_a_human() -> None:
     moderator = Moderator(rules())
-    findings = [moderator.judge(event("zzzq", i, at_s=i, account=f"a{i}")) for i in range(5)]
+    findings = moderator.judge([event("zzzq", i, at_s=i, account=f"a{i}") for i in range(5)])
     assert [f.over_budget for f in findings] == [False, False, False, True, True]
     out = moderator.decide(findings[3], TS)
     assert out.case is not None
@@ -282,7 +283,7 @@ def test_the_same_event_gets_the_same_bytes_again_and_other_events_other_ids() -
 
 def test_a_redelivered_event_is_punished_for_what_it_was_punished_for_the_first_time() -> None:
     moderator = Moderator(rules())
-    finding = moderator.judge(event("出金加QQ 7381920465", level=3))
+    [finding] = moderator.judge([event("出金加QQ 7381920465", level=3)])
     first = moderator.decide(finding, TS, told(finding))
     crowd = msgspec.structs.replace(finding, label="contact", score=95.0)  # seen among many who dropped that handle
     again = moderator.decide(crowd, TS, told(finding))
@@ -295,7 +296,7 @@ def test_action_ids_do_not_depend_on_the_rules() -> None:
     e = event("出金加QQ 7381920465", level=3)
     other = Moderator(load([layer(), {"rules.yaml": b"[]", "policy.yaml": b"case_due_h: 5"}]))
     assert other.rules.hash != rules().hash
-    finding = other.judge(e)
+    [finding] = other.judge([e])
     theirs = other.decide(finding, TS, told(finding)).judgement.actions
     assert [a.action_id for a in theirs] == [a.action_id for a in outcome(e).judgement.actions]
 
@@ -308,7 +309,7 @@ def test_action_ids_do_not_depend_on_the_rules() -> None:
 def test_any_texts_are_judged_and_spans_lie_inside_them(texts: list[str], channel: str) -> None:
     moderator = Moderator(rules())
     for number, text in enumerate(texts):
-        finding = moderator.judge(event(text, number, at_s=number, channel=channel))
+        [finding] = moderator.judge([event(text, number, at_s=number, channel=channel)])
         for span in [h.span for h in finding.hits if h.span] + [h.span for h in finding.handles]:
             assert 0 <= span[0] <= span[1] <= len(text)
 
@@ -320,7 +321,7 @@ def test_any_texts_are_judged_and_spans_lie_inside_them(texts: list[str], channe
 def test_judging_is_a_function_of_what_was_said_before(texts: list[str]) -> None:
     events = [event(t, i, at_s=i, name="V信abc12345") for i, t in enumerate(texts)]
     one, other = Moderator(rules()), Moderator(rules())
-    assert [one.judge(e) for e in events] == [other.judge(e) for e in events]
+    assert one.judge(events) == other.judge(events)
 
 
 @pytest.mark.parametrize(
@@ -334,4 +335,4 @@ def test_the_plain_engine_finds_what_the_fast_one_finds() -> None:
     plain, fast = Moderator(load([layer()], plain=True)), Moderator(rules())
     texts = (POACH, "出金加QQ 7381920465", "来 我 们 区 现 金", "替代练习场", "收元宝", "加微abc123def", "哈" * 20)
     for number, text in enumerate(texts):
-        assert plain.judge(event(text, number)) == fast.judge(event(text, number))
+        assert plain.judge([event(text, number)]) == fast.judge([event(text, number)])

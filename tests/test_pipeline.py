@@ -144,10 +144,10 @@ def test_a_tombstone_becomes_a_dead_letter_without_a_value() -> None:
 class Broken(Moderator):
     """A moderator with a bug."""
 
-    def judge(self, event: ChatEvent) -> Finding:
-        if event.text == "炸":
+    def judge(self, events: Sequence[ChatEvent]) -> list[Finding]:
+        if any(event.text == "炸" for event in events):
             raise ZeroDivisionError
-        return super().judge(event)
+        return super().judge(events)
 
 
 def test_a_bug_met_by_one_message_loses_neither_it_nor_the_next() -> None:

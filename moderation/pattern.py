@@ -1,0 +1,125 @@
+r"""Patterns: RE2 searches in folded text, and the words without which none of them can match.
+
+A pattern is for shapes (prices, ratios, discounts), not for word lists. Before RE2 is asked, the words that a pattern
+needs are looked for with all terms in one pass: `\d+(元|块)` needs 元 or 块, so most messages never get to RE2.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from re import _constants as op  # type: ignore[attr-defined]  # the parse tree of re has no public name
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any, Final
+
+import re2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+#: A need of more words than this sieves nothing worth the memory.
+MOST_WORDS: Final = 64
+
+
+def compile_pattern(regex: str) -> re2._Regexp:
+    """Compile with RE2, quietly, in bounded memory. Raises re2.error."""
+    return re2.compile(regex, _options())
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True  # where, not what groups: a third of the time
+    options.max_mem = 1 << 20
+    return options
+
+
+class Search:
+    """The search for one pattern. `needs` are the words of which a text must hold one; empty where that is unknown."""
+
+    def __init__(self, regex: str) -> None:
+        self._search = compile_pattern(regex).search
+        self.needs = needs(regex)
+
+    def __call__(self, encoded: bytes) -> tuple[int, int] | None:
+        """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.
+
+        Bytes, since RE2 works on them, and its wrapper would encode a text again for every pattern.
+        """
+        match = self._search(encoded)
+        if match is None or match.end() == match.start():
+            return None
+        start = len(encoded[: match.start()].decode())
+        return start, start + len(encoded[match.start() : match.end()].decode())
+
+
+def needs(regex: str) -> frozenset[str]:
+    """Return words of which every match of a pattern holds at least one; empty where there are none worth looking for.
+
+    >>> sorted(needs("[0-9]+ ?(元|块钱?)"))
+    ['元', '块']
+    """
+    try:
+        tree = parser.parse(regex)
+    except re.error:  # RE2 knows more than re
+        return frozenset()
+    if tree.state.flags & (re.IGNORECASE | re.VERBOSE):
+        return frozenset()
+    return _best(_of_sequence(tree)) or frozenset()
+
+
+_Need = frozenset[str]
+
+
+def _of_sequence(items: Iterable[Any]) -> Iterator[_Need]:
+    """Yield what the parts of a sequence need: any one of these has to be met. Neighbouring letters are one word."""
+    word: _Need = frozenset({""})
+    for code, argument in items:
+        letters = _letters(code, argument)
+        if letters and len(letters) * len(word) <= MOST_WORDS:
+            word = frozenset(map("".join, product(word, letters)))
+            continue
+        yield word
+        word = letters or frozenset({""})
+        if not letters:
+            yield from _of_part(code, argument)
+    yield word
+
+
+def _letters(code: Any, argument: Any) -> _Need:
+    """Return the few characters that stand for themselves at one place."""
+    if code is op.LITERAL:
+        return frozenset({chr(argument)})
+    if code is op.IN and all(kind is op.LITERAL for kind, _ in argument):
+        return frozenset(chr(value) for _, value in argument)
+    return frozenset()
+
+
+def _of_part(code: Any, argument: Any) -> Iterator[_Need]:
+    if code is op.SUBPATTERN:
+        yield from _of_sequence(argument[-1])
+    elif code is op.BRANCH:
+        branches = [_best(_of_sequence(branch)) for branch in argument[1]]
+        if all(branches):
+            yield frozenset().union(*(branch for branch in branches if branch))
+    elif code in (op.MAX_REPEAT, op.MIN_REPEAT) and argument[0] > 0:
+        yield from _of_sequence(argument[2])
+
+
+def _best(needs_: Iterable[_Need]) -> _Need | None:
+    """Return the need that sieves best: long words, then few of them; letters and digits alone are in every text."""
+    good = [need for need in needs_ if len(need) <= MOST_WORDS and all(map(_tells, need))]
+    return max(good, key=lambda need: (min(map(len, need)), -len(need)), default=None)
+
+
+def _tells(word: str) -> bool:
+    return bool(word.strip()) and (len(word) > 1 or not (word.isascii() and word.isalnum()))
+
+
+def regexes(conditions: Sequence[Any]) -> Iterator[str]:
+    """Yield the patterns in conditions and in what these are made of."""
+    for condition in conditions:
+        if hasattr(condition, "regex"):
+            yield condition.regex
+        yield from regexes(getattr(condition, "parts", ()))
+        yield from regexes([c for c in (getattr(condition, "condition", None),) if c is not None])
