@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from console import Unreachable
 from console.words import say
-from moderation.errors import ActionNotSent, QingliuError, RuleSetRejected, SettingsError, StoreUnavailable
+from moderation.errors import QingliuError, RuleSetRejected, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
     from console.doctor import Check
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
             raise _told(exc, FINDINGS) from None
         except SettingsError as exc:
             raise _told(exc, USAGE) from None
-        except (Unreachable, StoreUnavailable, ActionNotSent) as exc:
+        except (Unreachable, StoreUnavailable) as exc:
             raise _told(exc, UNREACHABLE) from None
 
 

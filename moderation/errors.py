@@ -6,7 +6,6 @@ error               means                                   who acts
 EventError          a record is no chat event               game server team: see dead letters
 RuleSetRejected     rule files have problems (all listed)   moderators; the last good set stays
 StoreUnavailable    the ledger cannot be asked              on-call; we judge degraded
-ActionNotSent       an action was not acknowledged          nobody yet: we retry, no offset moves
 SettingsError       the environment is wrong                whoever starts the process (exit 2)
 =================== ======================================= ==================================
 """
@@ -71,10 +70,6 @@ class RuleSetRejected(QingliuError):
 
 class StoreUnavailable(QingliuError):
     """The ledger did not answer in time: history is unknown, judgements are degraded."""
-
-
-class ActionNotSent(QingliuError):
-    """The broker did not acknowledge a record: its cause must not be acknowledged either."""
 
 
 class SettingsError(QingliuError):

@@ -19,12 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import faust
 import structlog
-from aiokafka.errors import KafkaError
-from faust.exceptions import ProducerSendError
 
-from moderation.errors import ActionNotSent
 from streams.connection import ssl_context
-from streams.pipeline import Fresh, Letter, Pipeline, Record, Stale
+from streams.pipeline import Fresh, Pipeline, Record, Stale
 from streams.transport import BatchConsumer, BatchTransport, RawBatch
 
 if TYPE_CHECKING:
@@ -45,21 +42,6 @@ BUFFER_BATCHES: Final = 16
 #: the store (2026-11-21).
 IN_HAND: Final = 4
 Work = Callable[[Sequence[Record], Fresh], Awaitable[None]]
-
-
-class KafkaOutbox:
-    """Sends letters with the app's producer and waits until all in-sync replicas have them."""
-
-    def __init__(self, app: faust.App) -> None:
-        self._app = app
-
-    async def send(self, letter: Letter) -> None:
-        """Return when the broker has acknowledged the letter. Raises ActionNotSent."""
-        try:
-            headers = list(letter.headers)
-            await self._app.producer.send_and_wait(letter.topic, letter.key, letter.value, None, None, headers)
-        except (KafkaError, ProducerSendError, OSError) as exc:
-            raise ActionNotSent(f"{letter.topic}: {exc!r}") from exc
 
 
 def build_app(

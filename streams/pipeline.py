@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
 
 from moderation.actions import Action, Case, RevertCommand, Source
-from moderation.errors import ActionNotSent, DeadReason, EventError, QingliuError, StoreUnavailable
+from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command, sanction, undo
 from streams.metrics import NO_LABEL
+from streams.outbox import Letter, LettersNotSent
 
 if TYPE_CHECKING:
     from moderation.actions import Command
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from streams.health import Health
     from streams.ledger import Ledger
     from streams.metrics import Metrics
+    from streams.outbox import Outbox
     from streams.settings import Topics
 
 log = structlog.get_logger()
@@ -64,22 +65,6 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...  # noqa: D102
     @property
     def value(self) -> bytes | None: ...  # noqa: D102
-
-
-class Letter(NamedTuple):
-    """One record to be produced."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-class Outbox(Protocol):
-    """Where letters go."""
-
-    async def send(self, letter: Letter) -> None:
-        """Return when the broker has acknowledged the letter. Raises ActionNotSent."""
 
 
 Fresh = Callable[[], bool]
@@ -208,24 +193,21 @@ class Pipeline:
 
     # -- effects
 
-    async def _deliver(self, letters: Iterable[Letter], fresh: Fresh) -> None:
-        """Send letters: those of one player strictly one after the other, players side by side."""
-        lanes: defaultdict[bytes | None, list[Letter]] = defaultdict(list)
-        for letter in letters:
-            lanes[letter.key].append(letter)
-        stale = False
-        try:
-            async with asyncio.TaskGroup() as group:
-                for lane in lanes.values():
-                    group.create_task(self._send(lane, fresh))
-        except* Stale:
-            stale = True
-        if stale:
-            raise Stale
+    async def _deliver(self, letters: Sequence[Letter], fresh: Fresh) -> None:
+        """Send letters until all are sent, those of one player in order. Raises Stale."""
+        if not letters:
+            return
+        left = letters
 
-    async def _send(self, lane: Sequence[Letter], fresh: Fresh) -> None:
-        for letter in lane:
-            await self._insist(lambda one=letter: self._outbox.send(one), fresh)  # type: ignore[misc]
+        async def send() -> None:
+            nonlocal left
+            try:
+                await self._outbox.send(left)
+            except LettersNotSent as exc:
+                left = exc.letters
+                raise
+
+        await self._insist(send, fresh)
 
     async def _insist(self, deed: Callable[[], Awaitable[None]], fresh: Fresh) -> None:
         """Do it until it is done. Raises Stale where the partition is no longer ours."""
@@ -235,9 +217,9 @@ class Pipeline:
                 raise Stale
             try:
                 await deed()
-            except (ActionNotSent, StoreUnavailable) as exc:
+            except (LettersNotSent, StoreUnavailable) as exc:
                 self._metrics.produce_retries.inc()
-                if isinstance(exc, ActionNotSent):
+                if isinstance(exc, LettersNotSent):
                     self._health.broker_failed()
                 log.warning("retrying", attempt=attempt + 1, error=str(exc))
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])

@@ -18,12 +18,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from moderation.moderator import Moderator
-from streams.app import KafkaOutbox, build_app
+from streams.app import build_app
 from streams.connection import connection
 from streams.embedded import Embedded
 from streams.health import Health, serve
 from streams.ledger import RedisLedger
 from streams.metrics import Metrics
+from streams.outbox import KafkaOutbox
 from streams.pipeline import Pipeline
 from streams.rules import load_rules
 from streams.topics import create_topics

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from moderation.actions import Action, Case, MuteCommand, RevertCommand, Target
-from moderation.errors import ActionNotSent, StoreUnavailable
+from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
 from streams.health import Health
 from streams.ledger import MemoryLedger
 from streams.metrics import Metrics
-from streams.pipeline import Letter, Pipeline, Stale
+from streams.outbox import Letter, LettersNotSent
+from streams.pipeline import Pipeline, Stale
 from streams.settings import Topics
 from tests.small_rules import TS, event, rules
 
@@ -50,12 +51,14 @@ class Post:
         self.failures = failures
         self.sent: list[Letter] = []
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letters: Sequence[Letter]) -> None:
+        """Each time it fails it takes the first letter nevertheless."""
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
-            raise ActionNotSent("no broker")
-        self.sent.append(letter)
+            self.sent += letters[:1]
+            raise LettersNotSent("no broker", letters[1:])
+        self.sent += letters
 
     def actions(self) -> list[Action]:
         return [msgspec.json.decode(one.value or b"", type=Action) for one in self.of(TOPICS.enforcement)]
