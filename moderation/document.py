@@ -149,6 +149,10 @@ class Problems:
             self.problem(node, "E108", f"{number} 超出范围 {low}–{high}")
         return number
 
+    def flag(self, node: Node | None) -> bool:
+        """Return whether a node says true; false where it is missing or wrong."""
+        return self.choice(node, ("true", "false"), "false") == "true"
+
     def choice(self, node: Node | None, options: Iterable[str], default: str) -> str:
         """Return one of `options`, `default` where it is missing or wrong."""
         if node is None:

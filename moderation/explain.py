@@ -103,11 +103,11 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
 def _terms(reading: Reading) -> Iterator[TermSeen]:
     ts = reading.event.ts
     for field, text in reading.texts.items():
-        for view, start, end, term in text.seen():
-            span = view.span(start, end)
-            counted = any(f[:2] == span for f in text.terms(term.lexicon, ts))
-            why = "" if counted or term.lexicon == ALLOWED else text.why_not(view, start, end, ts)
-            yield TermSeen(term.lexicon, text.folded.raw[slice(*span)], span, field, view.name, why)
+        for one in text.seen():
+            span, lexicon = one.view.span(one.start, one.end), one.term.lexicon
+            counted = any(f[:2] == span for f in text.terms(lexicon, ts))
+            why = "" if counted or lexicon == ALLOWED else text.why_not(one, ts)
+            yield TermSeen(lexicon, text.folded.raw[slice(*span)], span, field, one.name, why)
 
 
 def _missed(rules: RuleSet, reading: Reading, hit: set[str]) -> list[Missed]:

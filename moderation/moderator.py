@@ -107,7 +107,7 @@ class Moderator:
             return None
         if any(holds(guard, reading) for guard in rule.unless):
             return None
-        weight = rule.score + sum(b.add for b in rule.boosts if holds(b.condition, reading))
+        weight = rule.score + sum(b.add for b in rule.boosts if holds(b.condition, reading)) - self._price(found)
         return Hit(
             rule=rule.id,
             revision=rule.revision,
@@ -119,6 +119,11 @@ class Moderator:
             view=found.view,
             status="shadow" if rule.status == "shadow" else "canary" if rule.status == "canary" else "live",
         )
+
+    def _price(self, found: Found) -> int:
+        """Return what a hit loses because a term is only meant there, not written; the dearest counts."""
+        prices = self.rules.policy.disguises
+        return max((prices.get(leaf.view, 0) for leaf in found.leaves()), default=0) if prices else 0
 
     def _counted(self, rule: Rule, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> bool:
         every = counts_everything(rule)

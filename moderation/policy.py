@@ -134,10 +134,14 @@ class LabelPolicy(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """The whole of policy.yaml. `void_after_s`: an automatic action older than this is void for the game server."""
+    """The whole of policy.yaml. `void_after_s`: an automatic action older than this is void for the game server.
+
+    `disguises` are the points a hit loses that rests on a term found only in that disguise (see moderation.alike).
+    """
 
     bounds: Bounds
     labels: Mapping[Label, LabelPolicy]
     ladders: Mapping[str, Ladder]
     void_after_s: int = 600
     case_due_h: int = 24
+    disguises: Mapping[str, int] = {}

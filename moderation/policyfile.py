@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, get_args
 
 from moderation.actions import Label
+from moderation.alike import DISGUISES
 from moderation.context import TIERS, Bounds, Tier
 from moderation.policy import LabelPolicy, Ladder, Policy, Step, parse_step
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from moderation.document import Node, Problems
 
-_TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h")
+_TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h", "disguises")
 _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days")
 
 
@@ -31,7 +32,13 @@ def read_policy(problems: Problems, node: Node) -> Policy | None:
         ladders=ladders,
         void_after_s=problems.integer(top.get("void_after_s"), 600, 10, 86_400),
         case_due_h=problems.integer(top.get("case_due_h"), 24, 1, 720),
+        disguises=_disguises(problems, top.get("disguises")),
     )
+
+
+def _disguises(problems: Problems, node: Node | None) -> dict[str, int]:
+    entry = problems.mapping(node, DISGUISES) if node else {}
+    return {name: problems.integer(points, 0, 0, 100) for name, points in entry.items()}
 
 
 def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> LabelPolicy:

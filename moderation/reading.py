@@ -97,7 +97,9 @@ class Reader:
     def read(self, events: Sequence[ChatEvent]) -> list[Reading]:
         """Read the texts of at least one event, and whatever their senders carry about."""
         texts = self._scanner.scan("text", [event.text for event in events])
-        return [Reading(self._rules, event, self._fields(event, text)) for event, text in zip(events, texts, strict=True)]
+        return [
+            Reading(self._rules, event, self._fields(event, text)) for event, text in zip(events, texts, strict=True)
+        ]
 
     def joined(self, reading: Reading, parts: Sequence[str]) -> Reading | None:
         """Read the event again with the messages before it, as one text in the field "window".
@@ -105,7 +107,7 @@ class Reader:
         Returns None where nothing comes together that some rule looks for and that this message alone does not hold.
         """
         mask = self._scanner.together(parts, reading.mask)
-        if mask == reading.mask or not self._rules.candidates(mask):
+        if not mask or mask == reading.mask or not self._rules.candidates(mask):
             return None
         [whole] = self._scanner.scan("window", [" ".join(parts)])
         return Reading(self._rules, reading.event, {**reading.texts, "window": whole})

@@ -106,9 +106,10 @@ class _Reading:
         seen: dict[tuple[str, str], Node] = {}
         for node in self._special("lexicons"):
             for name, child in self._p.entries(node).items():
-                entry = self._p.mapping(child, ("说明", "terms"), ("说明", "terms"))
+                entry = self._p.mapping(child, ("说明", "disguised", "terms"), ("说明", "terms"))
+                disguised = self._p.flag(entry.get("disguised"))
                 for item in self._p.items(entry["terms"]) if "terms" in entry else ():
-                    term = self._term(name, item)
+                    term = self._term(name, item, disguised=disguised)
                     if term and not self._repeated(seen, (name, fold(term.text).text), item):
                         yield term
 
@@ -118,12 +119,13 @@ class _Reading:
             self._p.problem(item, "E203", f"词条与第 {first.line} 行的重复（归一后都是「{key[1]}」）")
         return first is not item
 
-    def _term(self, lexicon: str, item: Node) -> Term | None:
+    def _term(self, lexicon: str, item: Node, *, disguised: bool = False) -> Term | None:
         until = None
         text = item
         if isinstance(item.value, dict):
-            entry = self._p.mapping(item, ("term", "until"), ("term",))
+            entry = self._p.mapping(item, ("term", "until", "disguised"), ("term",))
             text, until = entry.get("term", item), self._day(entry.get("until"))
+            disguised = self._p.flag(entry["disguised"]) if "disguised" in entry else disguised
         word = self._p.text(text, most=MAX_TERM)
         folded = fold(word).text.strip()
         if not folded:
@@ -131,7 +133,7 @@ class _Reading:
             return None
         if "&" in word or "~" in word:
             self._p.problem(item, "E205", "词条里不能写 & 和 ~ 组合；请在规则的 when 里用 all / none")
-        return Term(word, lexicon, until)
+        return Term(word, lexicon, until, disguised)
 
     def _game_terms(self, game: Node) -> Iterator[Term]:
         """Turn the game's own names and its rivals' into the classes own_game and rival_game."""

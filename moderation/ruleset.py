@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from moderation.conditions import CARRIED, SIGN_KEYS, Condition, Key, pattern_key
+from moderation.alike import Alike, alike
+from moderation.conditions import CARRIED, DISGUISED_KEY, HANDLE_KEY, SIGN_KEYS, Condition, Key, pattern_key
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
@@ -28,11 +29,15 @@ ALLOWED: Final = "=allowed"
 
 
 class Term(Struct, frozen=True):
-    """A word of a lexicon class; `until_ms` is the first moment it no longer counts."""
+    """A word of a lexicon class; `until_ms` is the first moment it no longer counts.
+
+    A `disguised` one is also looked for where it is not written but meant: see moderation.alike.
+    """
 
     text: str
     lexicon: str
     until_ms: int | None = None
+    disguised: bool = False
 
 
 class Contents(Struct, frozen=True):
@@ -76,6 +81,12 @@ class RuleSet:
         #: The bits that each word of the matcher sets.
         self.masks: tuple[int, ...] = tuple(map(self._mask, keys))
         self.matcher = automaton(words, plain=plain)
+        hidden = _hidden(lexicon)
+        self.alike = Alike(list(hidden), plain=plain)
+        #: The terms, and their bits, of each word that `alike` looks for.
+        self.disguised = tuple((ts, self._mask(t.lexicon for t in ts)) for ts in hidden.values())
+        #: The bits of what makes a weak likeness worth believing.
+        self.telling = self._mask({HANDLE_KEY, DISGUISED_KEY, *(t.lexicon for ts in hidden.values() for t in ts)})
         self.segmenter = Segmenter(lexicon, plain=plain)
         self.finder = HandleFinder(contents.grammar, contents.official)
         self._clauses = tuple(tuple(self._required(rule)) for rule in self.rules)
@@ -123,6 +134,19 @@ class RuleSet:
     def pattern(self, regex: str) -> Search:
         """Return the search for a pattern of one of the rules."""
         return self._patterns[regex]
+
+
+def _hidden(lexicon: Mapping[str, Sequence[Term]]) -> dict[str, tuple[Term, ...]]:
+    """Return the words to look for in disguise with their terms: of those of a class that sound alike, the first."""
+    first: dict[tuple[str, str], str] = {}
+    for word, terms in lexicon.items():
+        for term in terms:
+            if term.disguised:
+                first.setdefault((term.lexicon, alike(word)), word)
+    hidden: dict[str, tuple[Term, ...]] = {}
+    for (name, _), word in first.items():
+        hidden[word] = (*hidden.get(word, ()), *(t for t in lexicon[word] if t.lexicon == name))
+    return hidden
 
 
 def _index(rules: Sequence[tuple[int, ...]]) -> Mapping[int, list[int]]:

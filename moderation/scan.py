@@ -3,7 +3,8 @@
     raw texts ─ fold ─┬─ terms (Aho-Corasick) ──────────────┐
                       ├─ anything squeezed? ─ terms again ──┤
                       ├─ a number, an id, a link? ─ handles ┼─▶ Text: a mask of what may be in it, and where
-                      └─ noise? disguise? ──────────────────┘
+                      ├─ noise? disguise? ──────────────────┤
+                      └─ terms that are meant, not written ─┘
 
 The texts of a batch are joined by a character that folded text never holds and searched as one. What a text holds is
 told by bits, one for each lexicon class and kind of sign; offsets, jieba and signals are paid for later, by the few
@@ -14,19 +15,22 @@ from __future__ import annotations
 
 import re
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import re2
 from xxhash import xxh3_64_intdigest
 
 from moderation.conditions import DISGUISED_KEY, HANDLE_KEY, NOISE_KEY, Found, pattern_key
-from moderation.fold import JOINT, Folded, View, fold_all, squeeze
+from moderation.fold import JOINT, fold_all, squeeze
+from moderation.joined import Joined
 from moderation.ruleset import ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from moderation.actions import Field, Handle
+    from moderation.alike import Spot
+    from moderation.fold import Folded, View
     from moderation.ruleset import RuleSet, Term
     from moderation.segment import Words
 
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 LONG_RUN: Final = 12
 MANY_LINES: Final = 5
 
-_JOINT: Final = JOINT.encode()
 #: Letters and digits as folded text has them; JOINT is none of them.
 _W: Final = (
     r"0-9A-Za-z_\x{aa}-\x{1fff}\x{2c00}-\x{2fef}\x{3005}-\x{3007}\x{3021}-\x{3029}\x{3041}-\x{fdff}\x{10000}-\x{3ffff}"
@@ -56,6 +59,35 @@ _DIGIT: Final = re.compile(r"[0-9]")
 _TAIL: Final = "abcdefghijklmnopqrstuvwxyz0"
 
 
+class Sighting(NamedTuple):
+    """A term at `view.text[start:end]`; `disguise` is how it is hidden there, nothing where it is as typed."""
+
+    view: View
+    start: int
+    end: int
+    term: Term
+    disguise: str
+
+    @property
+    def name(self) -> str:
+        """Return the name of the view, for people: the disguise says more."""
+        return self.disguise or self.view.name
+
+
+class _Noted(NamedTuple):
+    view: View
+    start: int
+    end: int
+    terms: tuple[Term, ...]
+    disguise: str
+
+
+_CUE_BYTES: Final = 64
+
+#: Readings that leave every character in its place, so that the words around tell something.
+_AS_TYPED: Final = frozenset({"", "sound", "shape"})
+
+
 class Text:
     """One field as read: its folded text, and where the terms of each class stand.
 
@@ -75,15 +107,15 @@ class Text:
         self.fingerprint = fingerprint
         self.mask = 0
         self.handles: tuple[Handle, ...] = ()
-        self._found: list[tuple[View, int, int, int]] | None = None
+        self._found: list[_Noted] | None = None
 
-    def note(self, view: View, start: int, end: int, index: int) -> None:
-        """Remember that the term of that index stands at `view.text[start:end]`."""
+    def note(self, view: View, start: int, end: int, terms: tuple[Term, ...], disguise: str = "") -> None:
+        """Remember that terms stand at `view.text[start:end]`, or that they are meant there."""
         if self._found is None:
             self._found = []
             self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
             self._words: dict[str, Words] = {}
-        self._found.append((view, start, end, index))
+        self._found.append(_Noted(view, start, end, terms, disguise))
 
     def terms(self, lexicon: str, ts: int) -> Sequence[Found]:
         """Return where terms of a class stand, word by word, outside allowed phrases and before they expire."""
@@ -95,32 +127,37 @@ class Text:
         allowed = () if lexicon == ALLOWED else self.terms(ALLOWED, ts)
         return [f for f, until in accepted if (until is None or ts < until) and not (allowed and _inside(f, allowed))]
 
-    def seen(self) -> Iterator[tuple[View, int, int, Term]]:
-        """Yield every term that stands in a view of the text, word or not."""
-        for view, start, end, index in self._found or ():
-            for term in self._rules.terms[index]:
-                yield view, start, end, term
+    def seen(self) -> Iterator[Sighting]:
+        """Yield every term that stands in a view of the text or is meant there, word or not."""
+        for view, start, end, terms, disguise in self._found or ():
+            for term in terms:
+                yield Sighting(view, start, end, term, disguise)
 
     def _accept(self, lexicon: str) -> list[tuple[Found, int | None]]:
         out: dict[tuple[int, int], tuple[Found, int | None]] = {}
-        for view, start, end, term in self.seen():
-            if term.lexicon == lexicon and self._words_of(view).hold(start, end):
-                span = view.span(start, end)
-                found = Found(*span, self.field, view.name, lexicon, self.folded.raw[slice(*span)])
-                out.setdefault(span, (found, term.until_ms))
+        for one in self.seen():
+            if one.term.lexicon == lexicon and self._holds(one):
+                span = one.view.span(one.start, one.end)
+                found = Found(*span, self.field, one.name, lexicon, self.folded.raw[slice(*span)])
+                out.setdefault(span, (found, one.term.until_ms))
         return list(out.values())
 
-    def _words_of(self, view: View) -> Words:
-        words = self._words.get(view.name)
+    def _holds(self, one: Sighting) -> bool:
+        """Tell whether what was sighted is a word; what only sounds or looks like one must not be a word of its own."""
+        if one.disguise not in _AS_TYPED:
+            return True
+        words = self._words.get(one.view.name)
         if words is None:
-            words = self._words[view.name] = self._rules.segmenter.on(view.text)
-        return words
+            words = self._words[one.view.name] = self._rules.segmenter.on(one.view.text)
+        if not words.hold(one.start, one.end):
+            return False
+        return not one.disguise or not self._rules.segmenter.is_word(one.view.text[one.start : one.end])
 
-    def why_not(self, view: View, start: int, end: int, ts: int) -> str:
-        """Say why a term seen at `view.text[start:end]` does not count."""
-        if not self._words_of(view).hold(start, end):
-            return "不成词"
-        first, last = view.span(start, end)
+    def why_not(self, one: Sighting, ts: int) -> str:
+        """Say why a term that was sighted does not count."""
+        if not self._holds(one):
+            return "不成词" if not one.disguise else "另有其词"
+        first, last = one.view.span(one.start, one.end)
         allowed = any(a.start <= first and last <= a.end for a in self.terms(ALLOWED, ts))
         return "白名单" if allowed else "已过期或重复"
 
@@ -154,71 +191,85 @@ class Scanner:
 
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
+        self._bits = rules.bits
 
     def scan(self, field: Field, raws: Sequence[str]) -> list[Text]:
         """Scan at least one raw text of a field; one `Text` each, in order."""
         folds = fold_all(raws)
-        joined = JOINT.join([folded.text for folded in folds])
-        encoded = joined.encode()
-        texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined), strict=True)]
+        joined = Joined([folded.text for folded in folds])
+        texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
         self._match(joined, texts, _PLAIN)
-        spaced = [texts[at] for at in _holding(_SPACED.search, encoded)]
-        if spaced:
-            self._match(JOINT.join([text.folded.squeezed.text for text in spaced]), spaced, _SQUEEZED)
-        suspicious = [t for t in texts if self._rules.finder.may_contain(t.folded.text)]
+        spaced = [texts[at] for at in joined.holding_bytes(_SPACED.search)]
+        squeezed = Joined([text.folded.squeezed.text for text in spaced]) if spaced else None
+        if squeezed:
+            self._match(squeezed, spaced, _SQUEEZED)
+        suspicious = {texts[at] for search in self._rules.finder.searches for at in joined.holding_bytes(search)}
         for text in suspicious:
             text.handles = self._rules.finder.find(text.folded, field)
-            text.mask |= self._rules.bits[HANDLE_KEY] if text.handles else 0
-        odd = [texts[at] for at in _holding(_ODD.search, JOINT.join(_unjoined(raws)).encode(errors="replace"))]
+            text.mask |= self._bits[HANDLE_KEY] if text.handles else 0
+        odd = [texts[at] for at in Joined.of_raw(raws).holding_bytes(_ODD.search)]
         for text in {*odd, *spaced, *suspicious}:
-            text.mask |= self._rules.bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
-        for at in {*_holding(_RUN.search, joined), *_holding(_LINES.search, encoded)}:
-            texts[at].mask |= self._rules.bits[NOISE_KEY]
+            text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
+        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search)}:
+            texts[at].mask |= self._bits[NOISE_KEY]
+        self._unmask(joined, texts, _PLAIN)
+        if squeezed:
+            self._unmask(squeezed, spaced, _SQUEEZED)
         return texts
 
     def together(self, parts: Sequence[str], mask: int) -> int:
-        """Return `mask` with the bits that folded texts may gain when they are read as one; no cost of a full scan."""
-        joined = " ".join(parts)
-        for _, _, index in self._rules.matcher.find(squeeze(joined)):
-            mask |= self._rules.masks[index]
-        return mask | (self._rules.bits[HANDLE_KEY] if self._rules.finder.may_contain(joined) else 0)
+        """Return what folded texts may hold when they are read as one; 0 where the last, of `mask`, has no part in it.
 
-    def _match(self, joined: str, texts: Sequence[Text], view: Callable[[Folded], View]) -> None:
-        """Find all terms in a view of texts, joined; matches come in the order of their ends."""
+        No cost of a full scan.
+        """
+        joined, new = " ".join(parts), 0
+        squeezed = squeeze(joined)
+        own = len(squeezed) - len(squeeze(parts[-1]))
+        for _, end, index in self._rules.matcher.find(squeezed):
+            new |= self._rules.masks[index]
+            mask |= self._rules.masks[index] if end > own else 0
+        if self._handle_ends(joined.encode(), len(parts[-1].encode())):
+            mask |= self._bits[HANDLE_KEY]
+        return mask | new if mask else 0
+
+    def _handle_ends(self, encoded: bytes, own: int) -> bool:
+        """Tell whether a handle may end in the last `own` bytes; a cue is no farther from it than _CUE_BYTES."""
+        begin = len(encoded) - own
+        return any(_ends_after(search, encoded, begin) for search in self._rules.finder.searches)
+
+    def _match(self, joined: Joined, texts: Sequence[Text], view: Callable[[Folded], View]) -> None:
         masks, terms = self._rules.masks, self._rules.terms
-        parts = joined.split(JOINT)
-        at, begin, limit = 0, 0, len(parts[0])
-        for start, end, index in self._rules.matcher.find(joined):
-            while end > limit:
-                at, begin = at + 1, limit + 1
-                limit = begin + len(parts[at])
+        for at, start, end, index in joined.spread(self._rules.matcher.find(joined.text)):
             text = texts[at]
             text.mask |= masks[index]
             if terms[index]:
-                text.note(view(text.folded), start - begin, end - begin, index)
+                text.note(view(text.folded), start, end, terms[index])
+
+    def _unmask(self, joined: Joined, texts: Sequence[Text], view: Callable[[Folded], View]) -> None:
+        """Note disguised terms; where only weak ones are found and nothing else, there must be two of them."""
+        found: dict[int, list[Spot]] = {}
+        for spot in self._rules.alike.find(joined):
+            found.setdefault(spot.text, []).append(spot)
+        for at, spots in found.items():
+            text = texts[at]
+            alone = not text.mask & self._rules.telling and all(spot.weak for spot in spots)
+            if alone and len({spot.term for spot in spots}) == 1:
+                continue
+            for spot in spots:
+                terms, mask = self._rules.disguised[spot.term]
+                text.mask |= mask
+                text.note(view(text.folded), spot.start, spot.end, terms, spot.view)
+
+
+def _ends_after(search: Callable[[bytes, int], Any], encoded: bytes, begin: int) -> bool:
+    match = search(encoded, max(0, begin - _CUE_BYTES))
+    while match and match.end() <= begin:
+        match = search(encoded, match.end())
+    return match is not None
 
 
 _PLAIN: Final = attrgetter("plain")
 _SQUEEZED: Final = attrgetter("squeezed")
-_Haystack = TypeVar("_Haystack", str, bytes)
-
-
-def _holding(search: Callable[[_Haystack, int], Any], joined: _Haystack) -> Iterator[int]:
-    """Yield the indexes of the joined texts in which a search finds something."""
-    joint: Any = JOINT if isinstance(joined, str) else _JOINT
-    at = last = 0
-    while match := search(joined, last):
-        at += joined.count(joint, last, match.end())
-        yield at
-        last = joined.find(joint, match.end())
-        if last < 0:
-            return
-        at, last = at + 1, last + len(joint)
-
-
-def _unjoined(raws: Sequence[str]) -> Sequence[str]:
-    """Return raw texts in which nobody typed what they are joined by."""
-    return [raw.replace(JOINT, JOINT.swapcase()) for raw in raws] if any(JOINT in raw for raw in raws) else raws
 
 
 def fingerprint(folded: str) -> int:

@@ -102,6 +102,10 @@ class Segmenter:
         """Return the words of one text, for asking about several matches in it."""
         return Words(self, text, reach)
 
+    def is_word(self, text: str) -> bool:
+        """Tell whether `text` is one word, of the language or of the lexicon."""
+        return len(self.words(text)) == 1
+
     def lost_terms(self, terms: Iterable[str]) -> list[str]:
         """Return the terms with Han that jieba cuts even when they stand alone: `on_boundary` may refuse them."""
         return [term for term in terms if _HAN.search(term) and len(self.words(term)) > 1]

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+import re2
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from moderation.actions import Handle
-from moderation.fold import fold
-from moderation.handles import HandleFinder, HandleGrammar
+from moderation.fold import JOINT, fold
+from moderation.handles import HandleFinder, HandleGrammar, aliases
 
 HERE = Path(__file__).parent
 OFFICIAL = {"qq": ["800173905"], "tel": ["4006001234"], "url": ["news.example.com"]}
@@ -110,7 +111,7 @@ def found(text: str, finder: HandleFinder = FINDER) -> list[str]:
         # homophones need a cue, letters for digits too
         ("球球：儿八似留令医伞酒", ["qq:28460139"]),
         ("扣 28A6013957", []),
-        ("扣 2846O1395l", []),
+        ("扣 2846O1395l", ["qq:2846013951"]),
         ("扣 2846O13957", ["qq:2846013957"]),
         ("扣2啊8啊4啊6啊0啊1啊3啊9", ["qq:28460139"]),
         # what follows is no part of the number
@@ -120,8 +121,59 @@ def found(text: str, finder: HandleFinder = FINDER) -> list[str]:
         # reversed
         ("倒着看 759310 6482 扣", ["qq:2846013957"]),
         ("\u202e7593106482\u202c 扣", ["qq:2846013957"]),
+        ("信微我加 倒读 99_gnaw_oal", ["wx:lao_wang_99"]),
         # noise behind
         ("扣 284601395788", ["qq:28460139578"]),
+        # torn, filled, boxed, listed
+        ("手机 1 5 8 - 0 0 3 7 - 2 9 4 6", ["tel:15800372946"]),
+        ("tel：+86 （139）2847 1056", ["tel:13928471056"]),
+        ("加 q 6啊8呀3哦9嗯5啦7哈0嘿1", ["qq:68395701"]),
+        ("扣🍎6🍎8🍎3🍎9🍎5🍎7🍎0🍎1", ["qq:68395701"]),
+        ("(6)(8)(3)(9)(5)(7)(0)(1) 扣我", ["qq:68395701"]),
+        ("群聊 813,746,205", ["qun:813746205"]),
+        ("扣6、8、3、9、5、7、0、1", ["qq:68395701"]),
+        ("扣 6839\n570\n12", ["qq:683957012"]),
+        ("代喵练喵,喵扣喵 2918喵3745喵60", ["qq:2918374560"]),
+        # spelt and sung
+        ("加q liu ba san jiu wu qi ling yi", ["qq:68395701"]),
+        ("QQ one six two nine zero three eight five", ["qq:16290385"]),
+        ("扣扣 溜巴伞酒 武起令医", ["qq:68395701"]),
+        ("溜巴伞酒武起令医 扣我", ["qq:68395701"]),
+        ("群 63O18294S", ["qun:630182945"]),
+        # told as riddles
+        ("Q的头三位730,中间四位9142,末三位685", ["qq:7309142685"]),
+        ("前三位 307 后面六位 192485 拼起来加我", ["qq:307192485"]),
+        ("Q把x换成8:2x091x457", ["qq:280918457"]),
+        ("Q把字母去掉 6a8b3c9d5e7f0g1", ["qq:68395701"]),
+        ("我的企鹅去掉前两位88再念:88四零一七三八五六二九", ["qq:4017385629"]),
+        # in markup
+        ("扣<u>60</u>93<u>82</u>1475", ["qq:6093821475"]),
+        ("#c00ff00扣 #n30#n28#n17#n49#n65", ["qq:3028174965"]),
+        ("[color=blue]微[/color]信 [b]xing[/b]xing_[i]77[/i]", ["wx:xingxing_77"]),
+        # cues by sound, by leet, by pinyin
+        ("加茄苇芯 hq_yb99", ["wx:hq_yb99"]),
+        ("徽信 xiaohei77", ["wx:xiaohei77"]),
+        ("家喂 xiaohei77", ["wx:xiaohei77"]),
+        ("2744 7053 加口", ["qq:27447053"]),
+        ("加w3ch4t号 sunny_9x2", ["wx:sunny_9x2"]),
+        ("jia wei abc2077", ["wx:abc2077"]),
+        # ids before their cue, torn ids, names without quotes
+        ("lin_yue03 加我微信", ["wx:lin_yue03"]),
+        ("C₳D571 薇", ["wx:cad571"]),
+        ("V☆信:m☆n☆_☆8☆8☆0☆2", ["wx:mn_8802"]),
+        ("加v：x-i-a-o-h-e-i-7-7", ["wx:xiaohei77"]),
+        ("抖音搜 阿飞代练", ["dy:阿飞代练"]),
+        ("公众号：老王福利社", ["gzh:老王福利社"]),
+        ("搜抖音号 lao_wu.shouhao9", ["dy:lao_wu.shouhao9"]),
+        # two cues for one number
+        ("微信或者QQ2846013957 ok4gold", ["qq:2846013957"]),
+        # dots
+        ("三w点sf77点cc", ["url:sf77.cc"]),
+        ("浏览器输 s f 7 7 . v i p", ["url:sf77.vip"]),
+        ("领。福。利。点 w/w/w。gift-77。icu", ["url:gift-77.icu"]),
+        ("cq88 . com", ["url:cq88.com"]),
+        ("传奇私服 cq88.c0m", ["url:cq88.com"]),
+        ("进 t . me / sell_acc_cn", ["url:t.me/sell_acc_cn"]),
     ],
 )
 def test_a_handle_is_found_in_its_canonical_form(text: str, expected: list[str]) -> None:
@@ -229,6 +281,31 @@ def test_a_handle_is_found_in_its_canonical_form(text: str, expected: list[str])
         "node.js",
         "看 www.bilibili.com",
         "someone@example.com",
+        # lists and figures in the shapes of disguise
+        "得分 3,5,2,1,4,4,2,1,9",
+        "总伤 128,460,392",
+        "3金5银7铜9铁2木",
+        "一是一二是二",
+        "三三两两四五六七",
+        "yi er san si wu liu qi",
+        "one two three four five six seven",
+        "要是我是你就好了",
+        "先打 30 再打 50 最后 70 级",
+        "去掉 12846 经验",
+        # cues that go on as other words
+        "微波炉 abc_2077",
+        "丘丘人 28460139 血",
+        "q技能 128460",
+        "威武 abc_2077",
+        "iphone15 微信闪退",
+        "角色名 abc_2077 微信区",
+        "id abc_2077 微信好友",
+        "A L L S E R V l C E S C A M",
+        # names nobody searches
+        "抖音搜一下就有",
+        "抖音搜 一下教程",
+        "公众号 绑定角色",
+        "小红书搜索功能坏了",
         # too little
         "QQ 0283746",
         "QQ 1234",
@@ -292,6 +369,40 @@ def test_the_span_covers_the_raw_text_and_nothing_else() -> None:
 )
 def test_obfuscated_means_that_the_text_does_not_simply_spell_it(text: str, obfuscated: bool) -> None:
     assert [h.obfuscated for h in FINDER.find(fold(text))] == [obfuscated]
+
+
+@pytest.mark.parametrize(
+    ("handle", "keys"),
+    [
+        (("qq", "284601395"), ("qq:284601395", "num:284601395")),
+        (("wx", "284601395"), ("wx:284601395", "num:284601395")),
+        (("tel", "13928471056"), ("tel:13928471056", "num:13928471056")),
+        (("wx", "13928471056"), ("wx:13928471056", "num:13928471056")),
+        (("qq", "28460139578"), ("qq:28460139578", "num:28460139578", "num:284601395", "num:2846013957")),
+        (("wx", "lao_wang88"), ("wx:lao_wang88",)),
+        (("url", "sf77.com"), ("url:sf77.com",)),
+    ],
+)
+def test_a_number_links_under_every_cue_and_a_long_one_by_its_first_digits(
+    handle: tuple[Any, str], keys: tuple[str, ...]
+) -> None:
+    assert aliases(Handle(*handle, (0, 1), "text")) == keys
+
+
+def test_the_gate_searches_many_texts_at_once() -> None:
+    cases = [json.loads(line) for line in (HERE / "data" / "handles.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = [fold(case["text"]).text for case in cases]
+    joined = JOINT.join(texts)
+    spans = [m.span() for gate in FINDER.gates for m in re2.finditer(gate, joined)]
+    assert not any(JOINT in joined[start:end] for start, end in spans)
+    seen = {joined.count(JOINT, 0, start) for start, _ in spans}
+    assert {at for at, case in enumerate(cases) if case["handles"]} <= seen
+    assert seen == {at for at, text in enumerate(texts) if FINDER.may_contain(text)}
+
+
+@pytest.mark.parametrize("text", ["今天打副本有人来吗", "老板大气，谢谢红包", "666", "good game", "战力八万求组"])
+def test_ordinary_chat_does_not_pass_the_gate(text: str) -> None:
+    assert not FINDER.may_contain(fold(text).text)
 
 
 def test_a_handle_said_twice_is_reported_once() -> None:

@@ -1,0 +1,142 @@
+"""Terms that are not written but meant: by sound, by shape, in parts, in pinyin, with fillers, reversed, as acrostic.
+
+    袋练 ─ sounds like ─▶ 代练     徽信 ─ looks like ─▶ 微信     亻弋练 ─▶ 代练     dai lian ─▶ 代练     练代 ─▶ 代练
+
+Only terms of classes that moderators marked (`disguised: true`) are looked for. One automaton holds the sounds of their
+shapes, forwards and backwards; every way of reading ends in the same alphabet. Sound and shape are tried on all texts,
+since it is one pass; each other reading only where its gate, searched in all texts at once, lets it.
+
+A term of two characters sounds like ordinary words too often to be evidence by itself (0.04 % of chat lines a term,
+2026-11-21): it is weak, and counts only beside something else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import re2
+
+from moderation.match import automaton
+from moderation.sound import MAY_BE_SPELLED, sound, soundings, spelled
+from moderation.views import (
+    FOUR_CLAUSES,
+    MAY_BE_FILLED,
+    MAY_BE_SAME,
+    TWO_LINES,
+    Joining,
+    Seen,
+    columns,
+    heads,
+    shape,
+    tails,
+    unfilled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from moderation.joined import Joined
+
+#: The ways a term may be hidden, as hits, explanations and policy.yaml name them.
+DISGUISES: Final = (
+    "sound", "shape", "reversed", "pinyin", "parts", "unfilled", "columns", "heads", "tails",
+)  # fmt: skip
+#: The shortest term that an acrostic may spell, and the shortest that its sound alone identifies.
+ACROSTIC: Final = 4
+STRONG: Final = 3
+
+# A point that is missing costs str.translate a KeyError, so every Han character is in the table.
+_POINTS: Final = (*range(0x20, 0x7F), *range(0x4E00, 0xA000))
+_ALIKE: Final[dict[int, str]] = {point: sound(shape(chr(point))) for point in _POINTS}
+
+
+def alike(text: str) -> str:
+    """Return folded text with each Han character replaced by the sound of what it looks like; the length stays."""
+    return text.translate(_ALIKE)
+
+
+class Spot(NamedTuple):
+    """A term that is meant at `start:end` of a folded text, as seen in a view; `weak` if that alone proves nothing."""
+
+    text: int
+    view: str
+    start: int
+    end: int
+    term: int
+    weak: bool = False
+
+
+class _Form(NamedTuple):
+    term: int
+    backwards: bool
+
+
+class _Reading(NamedTuple):
+    """A way of reading that only some texts are worth; `gate` yields the indexes of those."""
+
+    name: str
+    gate: Callable[[Joined], Iterable[int]]
+    view: Callable[[str], Seen | None]
+    shortest: int = 2
+
+
+class Alike:
+    """Finds disguised terms. `terms` are folded; a spot's `term` is the index among them."""
+
+    def __init__(self, terms: Sequence[str], *, plain: bool = False) -> None:
+        self._terms = terms
+        forms: dict[str, set[_Form]] = {}
+        for index, term in enumerate(terms):
+            for form in soundings(shape(term)) if len(term) > 1 else ():
+                forms.setdefault(form, set()).add(_Form(index, backwards=False))
+        for form, found in list(forms.items()):
+            if form[::-1] not in forms:  # no palindrome, and nothing that is a term itself
+                forms[form[::-1]] = {one._replace(backwards=True) for one in found}
+        self._forms = [sorted(found) for found in forms.values()]
+        self._find = automaton(list(forms), plain=plain).find
+        joining = Joining("".join(terms))
+        pairs = automaton(joining.pairs, plain=plain).find
+        self._readings = (
+            _Reading("pinyin", _by_bytes(MAY_BE_SPELLED), spelled),
+            _Reading("parts", lambda texts: {at for at, *_ in texts.spread(pairs(texts.text))}, joining),
+            _Reading("unfilled", _by_bytes(MAY_BE_FILLED), unfilled),
+            _Reading("unfilled", lambda texts: texts.holding(MAY_BE_SAME.search), unfilled),
+            _Reading("columns", _by_bytes(TWO_LINES), columns),
+            _Reading("heads", _by_bytes(FOUR_CLAUSES), heads, ACROSTIC),
+            _Reading("tails", _by_bytes(FOUR_CLAUSES), tails, ACROSTIC),
+        )
+
+    def find(self, texts: Joined) -> Iterator[Spot]:
+        """Find disguised terms in folded texts, those that stand there undisguised left out."""
+        yield from self._by_likeness(texts)
+        for reading in self._readings:
+            for at in reading.gate(texts):
+                seen = reading.view(texts.parts[at])
+                if seen:
+                    yield from self._read(at, reading, seen)
+
+    def _by_likeness(self, texts: Joined) -> Iterator[Spot]:
+        for at, start, end, index in texts.spread(self._find(alike(texts.text))):
+            typed = texts.parts[at][start:end]
+            for form in self._forms[index]:
+                view = _likeness(typed, self._terms[form.term], backwards=form.backwards)
+                if view:
+                    yield Spot(at, view, start, end, form.term, weak=len(typed) < STRONG)
+
+    def _read(self, at: int, reading: _Reading, seen: Seen) -> Iterator[Spot]:
+        for start, end, index in self._find(alike(seen.text)):
+            for form in self._forms[index]:
+                if not form.backwards and end - start >= reading.shortest:
+                    yield Spot(at, reading.name, *seen.place(start, end), form.term)
+
+
+def _likeness(typed: str, term: str, *, backwards: bool) -> str:
+    """Tell what makes `typed` a disguise of `term`; nothing where it is the term, or too vague."""
+    if backwards:
+        return "reversed" if len(term) >= STRONG or typed[::-1] == term else ""
+    return "" if typed == term else "shape" if shape(typed) == shape(term) else "sound"
+
+
+def _by_bytes(pattern: str) -> Callable[[Joined], Iterator[int]]:
+    search = re2.compile(pattern).search
+    return lambda texts: texts.holding_bytes(search)
