@@ -14,6 +14,7 @@ from msgspec import Struct
 from moderation.errors import EventError
 from moderation.events import MAX_RECORD_BYTES, decode_event
 from streams.ledger import MemoryLedger
+from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,15 +74,9 @@ class Judge:
             return DeadLine(self._line, str(exc.reason), exc.detail)
 
     async def _decide(self, findings: Sequence[Finding]) -> Iterator[Judgement]:
-        """Ask about all strikes of a batch at once; they come in the order of the events, so nothing changes."""
-        moderator = self._moderator
-        strikes = [moderator.strike(f, f.event.ts) if f.hits else None for f in findings]
-        standings = iter(await self._ledger.strike([s for s in strikes if s]))
-        told = [next(standings) if strike else None for strike in strikes]
-        return (
-            moderator.decide(finding, finding.event.ts, standing).judgement
-            for finding, standing in zip(findings, told, strict=True)
-        )
+        """Ask about a whole batch at once; it comes in the order of the events, so nothing changes."""
+        pending = [Pending(finding, finding.event.ts) for finding in findings]
+        return (outcome.judgement for outcome in await decided(self._moderator, self._ledger, pending))
 
 
 def batches(stream: BufferedReader) -> Iterator[list[bytes]]:

@@ -29,7 +29,7 @@ from moderation.actions import (
     action_id,
 )
 from moderation.context import Tier, tier
-from moderation.events import ChatEvent
+from moderation.events import MAX_TEXT, ChatEvent
 from moderation.policy import FOREVER, Policy, Step
 from moderation.standing import Standing, Strike
 
@@ -51,13 +51,15 @@ class Finding(Struct, frozen=True):
     label: Label | None = None
     folded: str = ""
     over_budget: bool = False
+    #: It reports, warns or asks: whoever quotes a seller is none.
+    quoting: bool = False
 
 
 class Outcome(Struct, frozen=True):
-    """What becomes of one event: the judgement (its actions in it) and, where a human should look, a case."""
+    """What becomes of one event: the judgement (its actions in it) and, where a human should look, cases."""
 
     judgement: Judgement
-    case: Case | None = None
+    cases: tuple[Case, ...] = ()
 
 
 def scores(hits: Sequence[Hit]) -> dict[Label, float]:
@@ -76,8 +78,14 @@ def weigh(policy: Policy, hits: Sequence[Hit]) -> tuple[Verdict, Label | None, f
     """Return verdict, label and score: of the labels that reach furthest past their thresholds, the highest score."""
     order: dict[Verdict, int] = {"allow": 0, "review": 1, "act": 2}
     ranked = [(_verdict(policy, label, score), score, label) for label, score in scores(hits).items()]
-    best = max(ranked, key=lambda r: (order[r[0]], r[1]), default=None)
-    return (best[0], best[2] if best[0] != "allow" else None, best[1]) if best else ("allow", None, 0.0)
+    if not ranked:
+        return "allow", None, 0.0
+    ranked.sort(key=lambda r: (order[r[0]], r[1]), reverse=True)
+    verdict, score, label = ranked[0]
+    if verdict == "allow":
+        return "allow", None, score
+    firm = (r[2] for r in ranked if r[0] != "allow" and not policy.labels[r[2]].yields)
+    return verdict, next(firm, label), score
 
 
 def _verdict(policy: Policy, label: Label, score: float) -> Verdict:
@@ -131,7 +139,7 @@ class Decision(Struct, frozen=True):
         step = self._step(self.standing.step)
         actions = self._actions(step)
         judgement = self._judgement("act" if actions else "review", actions)
-        return Outcome(judgement, self._case("policy", judgement, step) if step.review else None)
+        return Outcome(judgement, (self._case("policy", judgement, step),) if step.review else ())
 
     @property
     def _tier(self) -> Tier:
@@ -196,35 +204,8 @@ class Decision(Struct, frozen=True):
         )
 
     def _evidence(self) -> Evidence:
-        finding, event = self.finding, self.finding.event
-        sender = event.sender
-        live = [h for h in finding.hits if h.status != "shadow"]
-        return Evidence(
-            who=Who(
-                sender.account_id,
-                role_id=sender.role_id,
-                name=sender.name,
-                level=sender.level,
-                vip=sender.vip,
-                guild=sender.guild,
-                tier=self._tier,
-            ),
-            when=When(event.ts, self._judged),
-            where=Where(
-                event.server_id,
-                event.channel,
-                recipient=event.recipient.account_id if event.recipient else None,
-                game_id=event.game_id,
-            ),
-            what=What(
-                event.text,
-                finding.folded,
-                spans=tuple(h.span for h in live if h.span and h.field == "text"),
-                handles=finding.handles,
-            ),
-            why=Why(self._label or "", finding.score, tuple(h.because for h in live)),
-            how=How(self.standing.ladder, self.standing.step) if self.standing else How(),
-        )
+        how = How(self.standing.ladder, self.standing.step) if self.standing else How()
+        return evidence(self.finding, self._tier, self._judged, how, label=self._label)
 
     def _judgement(self, verdict: Verdict, actions: tuple[Action, ...]) -> Judgement:
         finding = self.finding
@@ -240,7 +221,7 @@ class Decision(Struct, frozen=True):
 
     def _ask(self, why: WhyHuman, step: Step, actions: tuple[Action, ...] = ()) -> Outcome:
         judgement = self._judgement("act" if actions else "review", actions)
-        return Outcome(judgement, self._case(why, judgement, step))
+        return Outcome(judgement, (self._case(why, judgement, step),))
 
     def _case(self, why: WhyHuman, judgement: Judgement, step: Step) -> Case:
         return Case(
@@ -253,3 +234,43 @@ class Decision(Struct, frozen=True):
             due_at=self._judged + self.policy.case_due_h * _HOUR_MS,
             source=self.source,
         )
+
+
+def evidence(
+    finding: Finding,
+    rank: Tier,
+    judged: int,
+    how: How | None = None,
+    *,
+    label: Label | None = None,
+    most: int = MAX_TEXT,
+) -> Evidence:
+    """Write down who said what, when, where, why it was judged so and how that was weighed; texts are cut to `most`."""
+    event, sender = finding.event, finding.event.sender
+    live = [h for h in finding.hits if h.status != "shadow"]
+    return Evidence(
+        who=Who(
+            sender.account_id,
+            role_id=sender.role_id,
+            name=sender.name,
+            level=sender.level,
+            vip=sender.vip,
+            guild=sender.guild,
+            tier=rank,
+        ),
+        when=When(event.ts, judged),
+        where=Where(
+            event.server_id,
+            event.channel,
+            recipient=event.recipient.account_id if event.recipient else None,
+            game_id=event.game_id,
+        ),
+        what=What(
+            event.text[:most],
+            finding.folded[:most],
+            spans=tuple(h.span for h in live if h.span and h.field == "text" and h.span[1] <= most),
+            handles=finding.handles,
+        ),
+        why=Why(label or finding.label or "", finding.score, tuple(h.because for h in live)),
+        how=how or How(),
+    )

@@ -95,8 +95,8 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
         review_at=policy.review if policy else 0,
         act_at=policy.act if policy else 0,
         judgement=outcome.judgement,
-        why_human=outcome.case.why_human if outcome.case else "",
-        suggested=outcome.case.suggested if outcome.case else (),
+        why_human=outcome.cases[0].why_human if outcome.cases else "",
+        suggested=outcome.cases[0].suggested if outcome.cases else (),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
 
-from moderation import decide
+from moderation import campaign, decide
 from moderation.actions import Hit, Source
 from moderation.conditions import Context, Found, holds
 from moderation.context import CHANNELS_OF
@@ -26,12 +26,17 @@ from moderation.windows import DEPTH, DISTINCT, JOIN_MS, SHORT, Entry, Timeline,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from moderation.campaign import Sighting
     from moderation.rule import Count, Rule
     from moderation.ruleset import RuleSet
     from moderation.standing import Standing, Strike
 
 _NO_MARKS: Final[frozenset[str]] = frozenset()
 _HOUR_MS: Final = 3_600_000
+
+
+#: The guard of those who report, warn or ask about what others said; a rule set may have none.
+QUOTING: Final = "reporting"
 
 
 class Moderator:
@@ -45,6 +50,7 @@ class Moderator:
         """Judge from now on under `rules`; the windows stay."""
         self.rules = rules
         self._reader = Reader(rules)
+        self._quoting = rules.contents.guards.get(QUOTING)
         spans = [rule.count.within_s * 1000 for rule in rules.rules if rule.count]
         self.windows.horizon_ms = max([JOIN_MS, *spans])
         self._floods = tuple((r, r.count) for r in rules.always if r.count and counts_everything(r))
@@ -74,6 +80,10 @@ class Moderator:
     def strike(self, finding: Finding, now: int) -> Strike | None:
         """Return what to ask the ledger about a finding; None where there is nothing to ask."""
         return decide.strike(self.rules.policy, finding, now)
+
+    def sighting(self, finding: Finding, now: int) -> Sighting | None:
+        """Return what a finding adds to a campaign; None for nearly all chat."""
+        return campaign.sighting(finding, self.rules.policy.bounds, now)
 
     def decide(
         self,
@@ -196,6 +206,7 @@ class Moderator:
             label,
             reading.texts["text"].folded.text if hits else "",
             over_budget=verdict == "act" and not self._affordable(event, hits),
+            quoting=self._quoting is not None and bool(hits or reading.handles) and holds(self._quoting, reading),
         )
 
     def _affordable(self, event: ChatEvent, hits: Sequence[Hit]) -> bool:

@@ -125,12 +125,39 @@ class Ladder(Struct, frozen=True):
 
 
 class LabelPolicy(Struct, frozen=True):
-    """How one label is judged: points for review and for action, the ladder, and what the player is told."""
+    """How one label is judged: points for review and for action, the ladder, and what the player is told.
+
+    One that `yields` names a message only where no other label does: a contact is what most offences are made with.
+    """
 
     review: int
     act: int
     ladder: str
     reason: str
+    yields: bool = False
+
+
+class CampaignPolicy(Struct, frozen=True):
+    """When accounts are a campaign, what becomes of its members, and for how long it is remembered.
+
+    A campaign is reached by `accounts` distinct accounts within `window_s`, by `accounts_on_device` of one device in
+    that time, by `accounts_ever` however slowly, or by one with a handle marked as bad. The values are domain practice
+    (three accounts a day on one handle), not measured on real traffic. `accounts_ever` must not exceed `members`.
+
+    A member is treated as if it stood on `step` of its label's ladder, or on the first where its own words would not
+    have been enough to act.
+    """
+
+    accounts: int = 3
+    window_s: int = 86_400
+    accounts_on_device: int = 2
+    accounts_ever: int = 10
+    step: int = 2
+    watched_s: int = 7 * 86_400  # before it is reached, since its last sighting
+    kept_s: int = 30 * 86_400
+    kept_bad_s: int = 180 * 86_400
+    members: int = 500
+    evidence: int = 200  # besides the first piece of every member
 
 
 class Policy(Struct, frozen=True):
@@ -145,3 +172,4 @@ class Policy(Struct, frozen=True):
     void_after_s: int = 600
     case_due_h: int = 24
     disguises: Mapping[str, int] = {}
+    campaigns: CampaignPolicy = CampaignPolicy()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, get_args
 
+from msgspec.structs import fields
+
 from moderation.actions import Label
 from moderation.alike import DISGUISES
 from moderation.context import TIERS, Bounds, Tier
-from moderation.policy import LabelPolicy, Ladder, Policy, Step, parse_step
+from moderation.policy import CampaignPolicy, LabelPolicy, Ladder, Policy, Step, parse_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from moderation.document import Node, Problems
 
-_TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h", "disguises")
+_TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h", "disguises", "campaigns")
 _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days")
+
+_LABEL: Final = ("review", "act", "ladder", "告知")
+_CAMPAIGNS: Final = tuple(field.name for field in fields(CampaignPolicy))
 
 
 def read_policy(problems: Problems, node: Node) -> Policy | None:
@@ -33,6 +38,7 @@ def read_policy(problems: Problems, node: Node) -> Policy | None:
         void_after_s=problems.integer(top.get("void_after_s"), 600, 10, 86_400),
         case_due_h=problems.integer(top.get("case_due_h"), 24, 1, 720),
         disguises=_disguises(problems, top.get("disguises")),
+        campaigns=_campaigns(problems, top.get("campaigns")),
     )
 
 
@@ -41,14 +47,20 @@ def _disguises(problems: Problems, node: Node | None) -> dict[str, int]:
     return {name: problems.integer(points, 0, 0, 100) for name, points in entry.items()}
 
 
+def _campaigns(problems: Problems, node: Node | None) -> CampaignPolicy:
+    entry = problems.mapping(node, _CAMPAIGNS) if node else {}
+    return CampaignPolicy(**{name: problems.integer(value, 0, 1, 10_000_000) for name, value in entry.items()})
+
+
 def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> LabelPolicy:
-    entry = problems.mapping(node, ("review", "act", "ladder", "告知"), ("review", "act", "ladder", "告知"))
+    entry = problems.mapping(node, ("review", "act", "ladder", "告知", "yields"), _LABEL)
     review = problems.integer(entry.get("review"), 40, 1, 100)
     act = problems.integer(entry.get("act"), 70, 1, 101)
     if act < review:
         problems.problem(node, "E401", f"act（{act}）不能低于 review（{review}）")
     ladder = problems.choice(entry.get("ladder"), ladders, next(iter(ladders), ""))
-    return LabelPolicy(review, act, ladder, problems.text(entry.get("告知"), most=100))
+    told, yields = problems.text(entry.get("告知"), most=100), problems.flag(entry.get("yields"))
+    return LabelPolicy(review, act, ladder, told, yields)
 
 
 def _ladder(problems: Problems, name: str, node: Node) -> Ladder:

@@ -10,8 +10,8 @@ from moderation import conditions as c
 from moderation.actions import Field, HandleType
 from moderation.context import FACTS
 from moderation.document import Node, Problems, suggest
-from moderation.reading import SIGNALS
 from moderation.pattern import compile_pattern
+from moderation.reading import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

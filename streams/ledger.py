@@ -1,4 +1,4 @@
-"""The ledger: what outlives a worker. Strikes with decay, sanctions in force, actions by id.
+"""The ledger: what outlives a worker. Strikes with decay, sanctions in force, actions by id; campaigns beside it.
 
 Two implementations of one contract: `MemoryLedger` for one process, `RedisLedger` for a fleet; tests/test_ledger.py
 holds both to the same answers. Every write may be repeated: a reply that got lost, a batch that is redelivered and a
@@ -15,25 +15,22 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha1
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
 
 from moderation.actions import Action
 from moderation.errors import StoreUnavailable
 from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
+from streams.campaigns import Campaigns, MemoryCampaigns, RedisCampaigns
+from streams.store import RECORD, REVERT, STRIKE, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+    from streams.store import Command
 
 EVENTS_KEPT: Final = 64
 SANCTIONS_KEPT: Final = 64
@@ -58,6 +55,10 @@ class Reverted(Struct, frozen=True):
 
 class Ledger(Protocol):
     """What outlives a worker. Every method but `close` may raise StoreUnavailable; none raises anything else."""
+
+    @property
+    def campaigns(self) -> Campaigns:
+        """What is remembered of campaigns, in the same place."""
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
         """Count offences in the order given, each event once: one standing per strike, in order."""
@@ -99,6 +100,7 @@ class MemoryLedger:
     """A ledger that dies with the process. It forgets no player, so use it for files, not for a game."""
 
     def __init__(self) -> None:
+        self.campaigns = MemoryCampaigns()
         self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
         self._actions: dict[tuple[str, str], Action] = {}
         self._reverts: dict[tuple[str, str], Action] = {}
@@ -169,34 +171,13 @@ class MemoryLedger:
         return standing
 
 
-class _Script(NamedTuple):
-    text: str
-    sha: str
-
-    def call(self, keys: Sequence[str], *args: str | bytes | int) -> _Command:
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
-
-
-_Command = tuple[str | bytes | int, ...]
-
-
-def _script(name: str) -> _Script:
-    text = (files("streams") / "lua" / f"{name}.lua").read_text("utf-8")
-    return _Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-_STRIKE: Final = _script("strike")
-_RECORD: Final = _script("record")
-_REVERT: Final = _script("revert")
 _action: Final = msgspec.json.Decoder(Action)
 
 
 class RedisLedger:
     """The ledger in Redis 7+ or Valkey 8+: one round trip for `strike` and `record`, whatever their length.
 
-    `url` is redis:// or rediss:// with user, password and TLS options as redis-py reads them. All keys of a player
-    share the hash tag {account_id}. No command is sent twice by the client and none waits longer than `timeout_s`;
-    after a failure the ledger fails at once for `rest_s`, so that a dead Redis does not cost every batch a timeout.
+    All keys of a player share the hash tag {account_id}. `url`, `timeout_s` and `rest_s` are as in `store.Store`.
     """
 
     def __init__(
@@ -208,26 +189,14 @@ class RedisLedger:
         rest_s: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # redis-py would retry ten times by itself and take up to a minute: it must not, we decide. With RESP3 it
-        # (8.1) hands out connections that the server has closed or that hold an old reply; with RESP2 it checks.
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            protocol=2,
-        )
-        self._prefix = prefix
-        self._rest_s = rest_s
-        self._clock = clock
-        self._rests_until = -math.inf
+        self._store = Store(url, prefix=prefix, timeout_s=timeout_s, rest_s=rest_s, clock=clock)
+        self.campaigns = RedisCampaigns(self._store)
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
         """See `Ledger`."""
         limits = (DECAY_MS, GRACE_MS, EVENTS_KEPT, STRIKES_TTL_MS)
-        answers = await self._ask(
-            _STRIKE.call([self._key(s.account_id, "strikes")], s.event_id, s.ts, s.now, *limits, s.label, s.ladder)
+        answers = await self._store.ask(
+            STRIKE.call([self._store.key(s.account_id, "strikes")], s.event_id, s.ts, s.now, *limits, s.label, s.ladder)
             for s in strikes
         )
         return [
@@ -237,17 +206,19 @@ class RedisLedger:
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""
-        await self._ask(self._recorded(action) for action in actions)
+        await self._store.ask(self._recorded(action) for action in actions)
 
     async def find(self, action_id: str, account_id: str) -> Action | None:
         """See `Ledger`."""
-        [found] = await self._ask([("HGET", self._key(account_id, "action", action_id), "action")])
+        [found] = await self._store.ask([("HGET", self._store.key(account_id, "action", action_id), "action")])
         return None if found is None else _read(found)
 
     async def live(self, account_id: str, now: int) -> list[Action]:
         """See `Ledger`; two round trips, one where nothing is in force."""
-        [ids] = await self._ask([("ZRANGEBYSCORE", self._key(account_id, "live"), f"({now}", "+inf")])
-        found = await self._ask(("HGET", self._key(account_id, "action", one.decode()), "action") for one in ids)
+        [ids] = await self._store.ask([("ZRANGEBYSCORE", self._store.key(account_id, "live"), f"({now}", "+inf")])
+        found = await self._store.ask(
+            ("HGET", self._store.key(account_id, "action", one.decode()), "action") for one in ids
+        )
         return [_read(json) for json in found if json is not None]
 
     async def revert(self, action_id: str, revert: Action) -> Reverted:
@@ -256,63 +227,28 @@ class RedisLedger:
         action = await self.find(action_id, account)
         if action is None:
             return Reverted(None, revert)
-        keys = [self._key(account, "action", action_id), self._key(account, "live")]
+        keys = [self._store.key(account, "action", action_id), self._store.key(account, "live")]
         event_id = _strike_behind(action)
         if event_id:
-            keys.append(self._key(account, "strikes"))
-        [first] = await self._ask([_REVERT.call(keys, action_id, msgspec.json.encode(revert), event_id)])
+            keys.append(self._store.key(account, "strikes"))
+        [first] = await self._store.ask([REVERT.call(keys, action_id, msgspec.json.encode(revert), event_id)])
         return Reverted(None, revert) if first is None else Reverted(action, _read(first))
 
     async def ping(self) -> None:
         """See `Ledger`."""
-        await self._ask([("PING",)])
+        await self._store.ask([("PING",)])
 
     async def close(self) -> None:
         """See `Ledger`."""
-        await self._redis.aclose()
+        await self._store.close()
 
-    def _key(self, account_id: str, *rest: str) -> str:
-        return ":".join((self._prefix, f"{{{account_id}}}", *rest))
-
-    def _recorded(self, action: Action) -> _Command:
+    def _recorded(self, action: Action) -> Command:
         account, until = action.target.account_id, _until(action)
         score = "" if action.action == "revert" else "+inf" if until == math.inf else str(until)
         lasts = 0 if not score else PERMANENT_MS if action.until is None else max(0, action.until - action.created_at)
-        keys = [self._key(account, "action", action.action_id), self._key(account, "live")]
+        keys = [self._store.key(account, "action", action.action_id), self._store.key(account, "live")]
         json = msgspec.json.encode(action)
-        return _RECORD.call(keys, action.action_id, json, score, SANCTIONS_KEPT, lasts + ACTION_TTL_MS)
-
-    async def _ask(self, commands: Iterable[_Command]) -> list[Any]:
-        """Send commands in one round trip, none if there are none. Answers are bytes, int, None or lists of these."""
-        batch = list(commands)
-        if not batch:
-            return []
-        with self._guard():
-            answers = await self._send(batch)
-            if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
-                await self._send([("SCRIPT", "LOAD", script.text) for script in (_STRIKE, _RECORD, _REVERT)])
-                answers = await self._send(batch)
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-        return answers
-
-    async def _send(self, batch: list[_Command]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for command in batch:
-                pipe.execute_command(*command)
-            return await pipe.execute(raise_on_error=False)
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn whatever Redis fails with into StoreUnavailable, and fail at once for a while after it."""
-        if self._clock() < self._rests_until:
-            raise StoreUnavailable("Redis failed a moment ago")
-        try:
-            yield
-        except (RedisError, OSError) as exc:
-            self._rests_until = self._clock() + self._rest_s
-            raise StoreUnavailable(f"Redis: {type(exc).__name__}: {exc}") from exc
+        return RECORD.call(keys, action.action_id, json, score, SANCTIONS_KEPT, lasts + ACTION_TTL_MS)
 
 
 def _until(action: Action) -> float:

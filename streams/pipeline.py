@@ -22,13 +22,13 @@ from moderation.events import decode_event
 from moderation.order import decode_command, sanction, undo
 from streams.metrics import NO_LABEL
 from streams.outbox import Letter, LettersNotSent
+from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
     from moderation.actions import Command
     from moderation.decide import Finding, Outcome
     from moderation.events import ChatEvent
     from moderation.moderator import Moderator
-    from moderation.standing import Standing
     from streams.health import Health
     from streams.ledger import Ledger
     from streams.metrics import Metrics
@@ -108,7 +108,7 @@ class Pipeline:
         self._metrics.judge_seconds.observe(time.thread_time() - worked)
         outcomes = await self._decide(judged)
         actions = [action for outcome in outcomes for action in outcome.judgement.actions]
-        cases = [outcome.case for outcome in outcomes if outcome.case]
+        cases = [case for outcome in outcomes for case in outcome.cases]
         letters = [*dead, *map(self._action_letter, actions), *map(self._case_letter, cases)]
         # side by side: both are idempotent, and the batch is acknowledged only when both are done
         await asyncio.gather(self._deliver(letters, fresh), self._remember(actions))
@@ -157,23 +157,15 @@ class Pipeline:
         return [Judged(record, finding) for (record, _), finding in zip(good, findings, strict=True)]
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
-        """Ask the ledger about those who have a strike coming, in order, and decide all."""
+        """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word."""
         now = self._now_ms()
-        strikes = [self.moderator.strike(j.finding, now) if j.finding.hits else None for j in judged]
-        asked = [s for s in strikes if s]
-        standings: list[Standing] | None = await self._ask(lambda: self._ledger.strike(asked)) if asked else []
-        told = iter(standings or ())
-        return [
-            self.moderator.decide(
-                j.finding,
-                now,
-                next(told, None) if strike else None,
-                source=Source(j.record.topic, j.record.partition, j.record.offset),
-                degraded=standings is None and strike is not None,
-            )
-            for j, strike in zip(judged, strikes, strict=True)
-            if j.finding.verdict != "allow"
+        pending = [
+            Pending(j.finding, now, Source(j.record.topic, j.record.partition, j.record.offset))
+            for j in judged
+            if j.finding.hits or j.finding.handles
         ]
+        outcomes = await decided(self.moderator, self._ledger, pending, self._ask) if pending else []
+        return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the ledger, with patience; None where it stays away."""
@@ -320,8 +312,8 @@ class Pipeline:
         m, judgement = self._metrics, outcome.judgement
         m.outcomes.labels(judgement.verdict).inc()
         m.verdicts.labels(judgement.verdict, judgement.label or NO_LABEL).inc()
-        if outcome.case:
-            m.cases.labels(outcome.case.why_human).inc()
+        for case in outcome.cases:
+            m.cases.labels(case.why_human).inc()
         for action in judgement.actions:
             m.actions.labels(action.action, action.label or NO_LABEL, "auto").inc()
             if action.evidence:

@@ -221,24 +221,24 @@ def test_a_vip_goes_to_a_human() -> None:
     assert moderator.strike(finding, TS) is None
     out = moderator.decide(finding, TS)
     assert (out.judgement.verdict, out.judgement.actions) == ("review", ())
-    assert out.case is not None
-    assert out.case.why_human == "vip"
+    [case] = out.cases
+    assert case.why_human == "vip"
 
 
 def test_low_confidence_goes_to_a_human_with_what_the_ladder_would_do() -> None:
     out = outcome(event(POACH, level=3))
     assert (out.judgement.verdict, out.judgement.actions) == ("review", ())
-    assert out.case is not None
-    assert (out.case.why_human, out.case.suggested) == ("low_confidence", ("撤回消息", "封号 7天"))
-    assert out.case.due_at - out.case.created_at == 24 * 3_600_000
+    [case] = out.cases
+    assert (case.why_human, case.suggested) == ("low_confidence", ("撤回消息", "封号 7天"))
+    assert case.due_at - case.created_at == 24 * 3_600_000
 
 
 def test_without_history_nobody_is_muted_or_banned() -> None:
     out = outcome(event("出金加QQ 7381920465", level=3), degraded=True)
     assert kinds(out) == [("revert", "message", None)]
     assert out.judgement.actions[0].degraded
-    assert out.case is not None
-    assert out.case.why_human == "degraded"
+    [case] = out.cases
+    assert case.why_human == "degraded"
 
 
 def test_a_rule_past_its_budget_asks_a_human() -> None:
@@ -246,8 +246,8 @@ def test_a_rule_past_its_budget_asks_a_human() -> None:
     findings = moderator.judge([event("zzzq", i, at_s=i, account=f"a{i}") for i in range(5)])
     assert [f.over_budget for f in findings] == [False, False, False, True, True]
     out = moderator.decide(findings[3], TS)
-    assert out.case is not None
-    assert out.case.why_human == "budget"
+    [case] = out.cases
+    assert case.why_human == "budget"
     assert moderator.strike(findings[3], TS) is None
 
 

@@ -1,0 +1,208 @@
+"""Campaigns for people: the list, one in full, and the file for the lawyers. Reads the ledger and changes nothing.
+
+An exported file is a chain: every line carries the BLAKE2b-256 of the one before it, and the last line carries how many
+there are. Whoever changes, drops, adds or moves a line breaks the chain there, and `broken` says where. Whoever can
+rewrite the whole file can make a new chain: so keep the `fingerprint` of the last line elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from console import words
+from console.show import marked, visible
+from console.words import say
+from moderation.errors import SettingsError
+from streams.ledger import RedisLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+    from moderation.campaign import Campaign, Member, Sighting
+    from streams.campaigns import Campaigns
+    from streams.settings import Settings
+
+T = TypeVar("T")
+
+#: A person waits for this answer, so the store may take its time. Seconds.
+STORE_S: Final = 5.0
+#: Handles, servers and the like that a row of the list shows.
+_FEW: Final = 3
+
+
+async def newest(settings: Settings, most: int) -> list[Campaign]:
+    """Return campaigns that were reached, those somebody joined last first. Raises SettingsError, StoreUnavailable."""
+    return await _asked(settings, lambda campaigns: campaigns.newest(most))
+
+
+async def find(settings: Settings, campaign_id: str) -> Campaign | None:
+    """Return one campaign, None if the ledger does not know it. Raises SettingsError, StoreUnavailable."""
+    return await _asked(settings, lambda campaigns: campaigns.find(campaign_id))
+
+
+async def _asked(settings: Settings, question: Callable[[Campaigns], Awaitable[T]]) -> T:
+    if settings.redis is None:
+        raise SettingsError("QINGLIU_REDIS is not set: the ledger that knows the campaigns")
+    ledger = RedisLedger(settings.redis.get_secret_value(), prefix=settings.redis_prefix, timeout_s=STORE_S)
+    try:
+        return await question(ledger.campaigns)
+    finally:
+        await ledger.close()
+
+
+# --- on a terminal
+
+
+def listing(campaigns: Iterable[Campaign]) -> Table:
+    """Show campaigns, one a row."""
+    table = _table()
+    for name in ("团伙", "类别", "联系方式", "账号", "设备", "区服", "首次", "最近"):
+        table.add_column(Text(name), overflow="fold")
+    for one in campaigns:
+        table.add_row(
+            one.campaign_id,
+            words.LABELS.get(one.label, ""),
+            _few(one.handles),
+            str(len(one.members)),
+            str(len(one.devices)),
+            _few(one.servers),
+            moment(one.first),
+            moment(one.last),
+        )
+    return table
+
+
+def dossier(one: Campaign) -> Group:
+    """Show a campaign in full: what it is, who is in it, what they said, in order."""
+    facts = Table.grid(padding=(0, 2))
+    reached = moment(one.reached_at) if one.reached_at else "还没有够数"
+    for name, value in (
+        ("团伙", one.campaign_id),
+        ("类别", words.LABELS.get(one.label, "")),
+        ("成团", reached),
+        ("首次", moment(one.first)),
+        ("最近", moment(one.last)),
+        ("联系方式", "，".join(map(visible, one.handles))),
+        ("设备", "，".join(map(visible, one.devices))),
+        ("区服", "，".join(map(visible, one.servers))),
+    ):
+        facts.add_row(Text(name, "dim"), Text(value, overflow="fold"))
+    return Group(facts, _members(one.members), _evidence(one.evidence))
+
+
+def _members(members: Sequence[Member]) -> Table:
+    table = _table(f"成员 {len(members)}")
+    for name in ("账号", "首次", "最近", "处置于"):
+        table.add_column(Text(name), overflow="fold")
+    for one in members:
+        table.add_row(one.account_id, moment(one.first), moment(one.last), moment(one.due_at) if one.due_at else "")
+    return table
+
+
+def _evidence(evidence: Sequence[Sighting]) -> Table:
+    table = _table(f"证据 {len(evidence)}")
+    for name in ("时间", "账号", "区服", "频道", "说了什么", "为什么"):
+        table.add_column(Text(name), overflow="fold")
+    for one in evidence:
+        told = one.evidence
+        table.add_row(
+            moment(one.ts),
+            one.account_id,
+            Text(visible(told.where.server_id)),
+            words.CHANNELS.get(told.where.channel, told.where.channel),
+            marked(told.what.text, told.what.spans),
+            Text(visible("；".join(told.why.because))),
+        )
+    return table
+
+
+def _table(title: str | None = None) -> Table:
+    heading = Text(title, "bold") if title else None
+    return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _few(names: Sequence[str]) -> Text:
+    more = f" 等 {len(names)} 个" if len(names) > _FEW else ""
+    return Text("，".join(map(visible, names[:_FEW])) + more)
+
+
+def moment(ms: int) -> str:
+    """Return day and time in this machine's zone."""
+    return f"{datetime.fromtimestamp(ms / 1000).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+# --- as evidence
+
+
+def exported(one: Campaign) -> Iterator[str]:
+    """Yield the lines of a campaign's file: what it is, its members, its evidence by 5W1H in order, the end.
+
+    The same campaign gives the same lines. Each is a JSON object with `previous`, the hash of the line before it.
+    """
+    previous, count = "", 0
+    for count, record in enumerate(_records(one), 1):
+        line = _line(record, count, previous)
+        yield line
+        previous = fingerprint(line)
+    yield _line({"kind": "end", "lines": count + 1}, count + 1, previous)
+
+
+def _records(one: Campaign) -> Iterator[dict[str, Any]]:
+    yield {
+        "kind": "campaign",
+        "campaign_id": one.campaign_id,
+        "label": one.label,
+        "reached_at": one.reached_at,
+        "first": one.first,
+        "last": one.last,
+        "handles": one.handles,
+        "devices": one.devices,
+        "servers": one.servers,
+    }
+    for member in one.members:
+        yield {"kind": "member", **msgspec.to_builtins(member)}
+    for piece in one.evidence:
+        told = msgspec.to_builtins(piece)
+        yield {"kind": "evidence", "event_id": told.pop("event_id"), **told.pop("evidence"), "alone": told}
+
+
+def _line(record: dict[str, Any], number: int, previous: str) -> str:
+    return json.dumps({"line": number, "previous": previous, **record}, ensure_ascii=False, separators=(",", ":"))
+
+
+def fingerprint(line: str) -> str:
+    """Return the hash by which the next line knows this one."""
+    return blake2b(line.encode(), digest_size=32).hexdigest()
+
+
+def broken(lines: Sequence[str]) -> int | None:
+    """Return the number, from 1, of the first line that does not fit the one before it; None for a file as it was.
+
+    Lines end with a line feed only: players' words may hold other separators.
+    """
+    previous = ""
+    for number, line in enumerate(lines, 1):
+        last = number == len(lines)
+        try:
+            record = json.loads(line)
+            there = (record["line"], record["previous"], record["kind"] == "end")
+        except (ValueError, TypeError, KeyError):
+            return number
+        if there != (number, previous, last) or (last and record.get("lines") != number):
+            return number
+        previous = fingerprint(line)
+    return None if lines else 1
+
+
+def unknown(campaign_id: str) -> str:
+    """Say that there is no such campaign."""
+    return say(f"台账里没有团伙 {campaign_id}", f"the ledger knows no campaign {campaign_id}")

@@ -1,0 +1,120 @@
+"""The store: one connection to Redis 7+ or Valkey 8+, one round trip a call, and one way to fail: StoreUnavailable.
+
+Every script is a file in streams/lua whose header states keys, arguments, result and TTL. All keys of one script carry
+one hash tag, so they live on one node of a cluster. Every command may be repeated.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from moderation.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+Command = tuple[str | bytes | int, ...]
+
+
+class Script(NamedTuple):
+    """A Lua file as the store knows it."""
+
+    text: str
+    sha: str
+
+    def call(self, keys: Sequence[str], *args: str | bytes | int) -> Command:
+        """Return the command that runs it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+def _script(name: str) -> Script:
+    text = (files("streams") / "lua" / f"{name}.lua").read_text("utf-8")
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+STRIKE: Final = _script("strike")
+RECORD: Final = _script("record")
+REVERT: Final = _script("revert")
+SIGHT: Final = _script("sight")
+
+
+class Store:
+    """A connection. `url` is redis:// or rediss:// with user, password and TLS options as redis-py reads them.
+
+    No command is sent twice by the client and none waits longer than `timeout_s`; after a failure every call fails at
+    once for `rest_s`, so that a dead Redis does not cost every batch a timeout.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        timeout_s: float,
+        rest_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # redis-py would retry ten times by itself and take up to a minute: it must not, we decide. With RESP3 it
+        # (8.1) hands out connections that the server has closed or that hold an old reply; with RESP2 it checks.
+        self._redis: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+            protocol=2,
+        )
+        self._prefix = prefix
+        self._rest_s = rest_s
+        self._clock = clock
+        self._rests_until = -math.inf
+
+    def key(self, tag: str, *rest: str) -> str:
+        """Return the name of a key; those with one `tag` live on one node."""
+        return ":".join((self._prefix, f"{{{tag}}}", *rest))
+
+    async def ask(self, commands: Iterable[Command]) -> list[Any]:
+        """Send commands in one round trip, none if there are none. Answers are bytes, int, None or lists of these."""
+        batch = list(commands)
+        if not batch:
+            return []
+        with self._guard():
+            answers = await self._send(batch)
+            if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
+                await self._send([("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT)])
+                answers = await self._send(batch)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._redis.aclose()
+
+    async def _send(self, batch: list[Command]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in batch:
+                pipe.execute_command(*command)
+            return await pipe.execute(raise_on_error=False)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn whatever Redis fails with into StoreUnavailable, and fail at once for a while after it."""
+        if self._clock() < self._rests_until:
+            raise StoreUnavailable("Redis failed a moment ago")
+        try:
+            yield
+        except (RedisError, OSError) as exc:
+            self._rests_until = self._clock() + self._rest_s
+            raise StoreUnavailable(f"Redis: {type(exc).__name__}: {exc}") from exc
