@@ -189,7 +189,9 @@ Condition = Lexicon | HandleOf | Pattern | Signal | Context | Guard | AnyOf | No
 HANDLE_KEY: Final = "=handle"
 DISGUISED_KEY: Final = "=disguised"
 NOISE_KEY: Final = "=noise"
-SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY)
+#: Of messages with a run of letters and digits that may be a handle known from elsewhere.
+RUN_KEY: Final = "=run"
+SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY)
 #: Stands before the key of something in the sender's name, guild or signature.
 CARRIED: Final = "@"
 

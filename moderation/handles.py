@@ -68,8 +68,8 @@ class HandleFinder:
     """Finds contact handles in folded text. `allow` names official contacts, by type: those are never reported.
 
     An official number is official under whichever cue it stands. Building folds and compiles all words: milliseconds.
-    `gates` are patterns for RE2 (UTF-8); in every folded text with a handle one of them matches, and in few others. None
-    matches across U+FF28, so that many texts can be searched at once with that character between them.
+    `gates` are patterns for RE2 (UTF-8); in every folded text with a handle one of them matches, and in few others.
+    None matches across U+FF28, so that many texts can be searched at once with that character between them.
     """
 
     def __init__(self, grammar: HandleGrammar, allow: Mapping[str, Collection[str]] = MappingProxyType({})) -> None:

@@ -17,10 +17,11 @@ import msgspec
 from moderation import campaign, decide
 from moderation.actions import Hit, Source
 from moderation.conditions import Context, Found, holds
-from moderation.context import CHANNELS_OF
+from moderation.context import CHANNELS_OF, is_new
 from moderation.decide import Decision, Finding, Outcome
 from moderation.events import Channel, ChatEvent
 from moderation.reading import Reader, Reading
+from moderation.recall import Recall
 from moderation.windows import DEPTH, DISTINCT, JOIN_MS, SHORT, Entry, Timeline, Windows, pieces, within
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Moderator:
 
     def __init__(self, rules: RuleSet, windows: Windows | None = None) -> None:
         self.windows = windows if windows is not None else Windows()
+        self.recall = Recall()
         self.adopt(rules)
 
     def adopt(self, rules: RuleSet) -> None:
@@ -64,6 +66,10 @@ class Moderator:
 
     def _judge(self, reading: Reading) -> Finding:
         event = reading.event
+        new = is_new(event, self.rules.policy.bounds)
+        if new and (names := self.recall.names(event)):
+            reading = self._reader.renamed(reading, names)
+        self.recall.recognise(reading)
         matched = list(self._matched(reading)) if reading.mask or self._always[event.channel] else ()
         entry = self._entry(reading, matched)
         timeline = self.windows.add(event.sender.account_id, entry)
@@ -72,10 +78,16 @@ class Moderator:
         )
         if len(timeline) >= self._flood_from:
             hits += self._flooding(reading, timeline, entry)
-        if len(timeline) > 1 and (parts := pieces(timeline, entry)):
+        if entry.short and (parts := self._pieces(event, timeline, entry, new=new)):
             reading, split = self._split(reading, timeline, entry, parts)
             hits += (h for h in split if h.rule not in {old.rule for old in hits})
         return self._finding(reading, hits)
+
+    def _pieces(self, event: ChatEvent, timeline: Timeline, entry: Entry, *, new: bool) -> Sequence[str]:
+        """Return what may be one thing torn apart by the sender, or by the new accounts on one device."""
+        device = self.windows.add(("device", event.sender.device_id), entry) if new and event.sender.device_id else {}
+        shared = pieces(device, entry) if len(device) > 1 else ()
+        return shared or (pieces(timeline, entry) if len(timeline) > 1 else ())
 
     def strike(self, finding: Finding, now: int) -> Strike | None:
         """Return what to ask the ledger about a finding; None where there is nothing to ask."""
@@ -197,6 +209,9 @@ class Moderator:
     def _finding(self, reading: Reading, hits: list[Hit]) -> Finding:
         policy, event = self.rules.policy, reading.event
         verdict, label, score = decide.weigh(policy, hits) if hits else ("allow", None, 0.0)
+        quoting = self._quoting is not None and bool(hits or reading.handles) and holds(self._quoting, reading)
+        if verdict != "allow" and reading.handles and not quoting:
+            self.recall.learn(reading.handles, event.ts)
         return Finding(
             event,
             verdict,
@@ -206,7 +221,7 @@ class Moderator:
             label,
             reading.texts["text"].folded.text if hits else "",
             over_budget=verdict == "act" and not self._affordable(event, hits),
-            quoting=self._quoting is not None and bool(hits or reading.handles) and holds(self._quoting, reading),
+            quoting=quoting,
         )
 
     def _affordable(self, event: ChatEvent, hits: Sequence[Hit]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from moderation.conditions import TEXT, Condition, Found, Key
 from moderation.context import FACTS
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text
+from moderation.windows import together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,11 +107,17 @@ class Reader:
 
         Returns None where nothing comes together that some rule looks for and that this message alone does not hold.
         """
-        mask = self._scanner.together(parts, reading.mask)
+        whole = together(parts)
+        mask = self._scanner.together(whole, len(parts[-1]), reading.mask)
         if not mask or mask == reading.mask or not self._rules.candidates(mask):
             return None
-        [whole] = self._scanner.scan("window", [" ".join(parts)])
-        return Reading(self._rules, reading.event, {**reading.texts, "window": whole})
+        [window] = self._scanner.scan("window", [whole])
+        return Reading(self._rules, reading.event, {**reading.texts, "window": window})
+
+    def renamed(self, reading: Reading, names: str) -> Reading:
+        """Read the event again with the names its sender had as one name."""
+        name = self._carried("name", names)
+        return Reading(self._rules, reading.event, {**reading.texts, "name": name}) if name else reading
 
     def _fields(self, event: ChatEvent, text: Text) -> dict[Field, Text]:
         texts: dict[Field, Text] = {"text": text}

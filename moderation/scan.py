@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import re2
 from xxhash import xxh3_64_intdigest
 
-from moderation.conditions import DISGUISED_KEY, HANDLE_KEY, NOISE_KEY, Found, pattern_key
+from moderation.conditions import DISGUISED_KEY, HANDLE_KEY, NOISE_KEY, RUN_KEY, Found, pattern_key
 from moderation.fold import JOINT, fold_all, squeeze
 from moderation.joined import Joined
 from moderation.ruleset import ALLOWED
@@ -46,7 +46,9 @@ _W: Final = (
 _SPACED: Final = re2.compile(
     rf"(?:^|[^{_W}])[{_W}][^{_W}{JOINT}]{{1,3}}[{_W}](?:[^{_W}]|$)"
     rf"|[{_W}][^{_W}{JOINT}\s,。!?:;、…~()\[\]\"'《》【】][{_W}]"
+    rf"|\n[{_W}]{{1,4}}\n"
 )
+_IDS: Final = re2.compile("[0-9a-z][-_0-9a-z]{3,18}[0-9a-z]")
 _LINES: Final = re2.compile(rf"(?:\n[^\n{JOINT}]*){{{MANY_LINES}}}")
 _RUN: Final = re.compile(rf"([^{JOINT}])\1{{{LONG_RUN - 1}}}", re.DOTALL)
 #: What ordinary chat is made of, as it is typed; without anything else only separators and numerals can disguise it.
@@ -97,7 +99,7 @@ class Text:
 
     __slots__ = (
         "_accepted", "_encoded", "_found", "_patterns", "_rules", "_words",
-        "field", "fingerprint", "folded", "handles", "mask",
+        "field", "fingerprint", "folded", "handles", "mask", "spaced",
     )  # fmt: skip
 
     def __init__(self, rules: RuleSet, field: Field, folded: Folded, fingerprint: int) -> None:
@@ -106,6 +108,7 @@ class Text:
         self.folded = folded
         self.fingerprint = fingerprint
         self.mask = 0
+        self.spaced = False
         self.handles: tuple[Handle, ...] = ()
         self._found: list[_Noted] | None = None
 
@@ -162,7 +165,7 @@ class Text:
         return "白名单" if allowed else "已过期或重复"
 
     def pattern(self, regex: str) -> tuple[Found, ...]:
-        """Return the first place of an RE2 pattern in the folded text."""
+        """Return the first place of an RE2 pattern in the folded text, else in it without its separators."""
         bits = self._rules.bits.get(pattern_key(regex))
         if bits is not None and not self.mask & bits:
             return ()
@@ -175,11 +178,15 @@ class Text:
         return found
 
     def _search(self, regex: str) -> tuple[Found, ...]:
-        place = self._rules.pattern(regex)(self._encoded)
+        search, view = self._rules.pattern(regex), self.folded.plain
+        place = search(self._encoded)
+        if place is None and self.spaced:
+            view = self.folded.squeezed
+            place = search(view.text.encode())
         if place is None:
             return ()
-        span = self.folded.plain.span(*place)
-        return (Found(*span, self.field, name="pattern", text=self.folded.raw[slice(*span)]),)
+        span = view.span(*place)
+        return (Found(*span, self.field, view.name, "pattern", self.folded.raw[slice(*span)]),)
 
 
 def _inside(found: Found, allowed: Sequence[Found]) -> bool:
@@ -200,6 +207,8 @@ class Scanner:
         texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
         self._match(joined, texts, _PLAIN)
         spaced = [texts[at] for at in joined.holding_bytes(_SPACED.search)]
+        for text in spaced:
+            text.spaced = True
         squeezed = Joined([text.folded.squeezed.text for text in spaced]) if spaced else None
         if squeezed:
             self._match(squeezed, spaced, _SQUEEZED)
@@ -212,23 +221,24 @@ class Scanner:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
         for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search)}:
             texts[at].mask |= self._bits[NOISE_KEY]
+        for at in joined.holding_bytes(_IDS.search):
+            texts[at].mask |= self._bits[RUN_KEY]
         self._unmask(joined, texts, _PLAIN)
         if squeezed:
             self._unmask(squeezed, spaced, _SQUEEZED)
         return texts
 
-    def together(self, parts: Sequence[str], mask: int) -> int:
-        """Return what folded texts may hold when they are read as one; 0 where the last, of `mask`, has no part in it.
+    def together(self, whole: str, own: int, mask: int) -> int:
+        """Return what folded texts put together may hold; 0 where the last, of `own` characters, has no part in it.
 
-        No cost of a full scan.
+        `mask` is what the last holds alone. No cost of a full scan.
         """
-        joined, new = " ".join(parts), 0
-        squeezed = squeeze(joined)
-        own = len(squeezed) - len(squeeze(parts[-1]))
+        new, squeezed = 0, squeeze(whole)
+        begin = len(squeezed) - len(squeeze(whole[len(whole) - own :]))
         for _, end, index in self._rules.matcher.find(squeezed):
             new |= self._rules.masks[index]
-            mask |= self._rules.masks[index] if end > own else 0
-        if self._handle_ends(joined.encode(), len(parts[-1].encode())):
+            mask |= self._rules.masks[index] if end > begin else 0
+        if self._handle_ends(whole.encode(), len(whole[len(whole) - own :].encode())):
             mask |= self._bits[HANDLE_KEY]
         return mask | new if mask else 0
 
@@ -278,6 +288,8 @@ def fingerprint(folded: str) -> int:
 
 
 def _fingerprints(joined: str) -> Iterator[int]:
-    for masked in _DIGIT.sub("0", _NOISE.sub("", joined)).split(JOINT):
+    plain = _NOISE.sub("", joined)
+    for text, masked in zip(plain.split(JOINT), _DIGIT.sub("0", plain).split(JOINT), strict=True):
         trimmed = masked.rstrip(_TAIL)
-        yield xxh3_64_intdigest((trimmed if len(trimmed) >= 4 else masked).encode())
+        telling = trimmed if len(trimmed) >= 4 else masked
+        yield xxh3_64_intdigest((telling if telling.strip("0") else text).encode())  # 5, 4, 3 are not one text

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
 #: Entries a timeline keeps; a rule cannot count further than this.
 DEPTH: Final = 32
@@ -113,6 +113,15 @@ class Windows:
                 return
             self._entries -= len(timeline)
             del self._timelines[key]
+
+
+def together(parts: Sequence[str]) -> str:
+    """Put pieces together: one after the other, or, where all have as many lines, line by line (叠楼 over messages)."""
+    rows = [part.split("\n") for part in parts]
+    height = len(rows[0])
+    if height > 1 and all(len(row) == height for row in rows):
+        return "\n".join("".join(column) for column in zip(*rows, strict=True))
+    return " ".join(parts)
 
 
 def within(timeline: Timeline, ts: int, span_ms: int) -> Iterator[Entry]:

@@ -1,0 +1,90 @@
+"""Recall: what was said before and changes how a message is read.
+
+* A handle that got somebody a verdict is known for a day: whoever drops it bare, without a word that says what it is,
+  is read as if the word were there.
+* Names a new account had one after the other are read as one: a number may be spelled by renaming.
+* Short messages of one sender, or of the new accounts on one device, are read as one: see `windows.pieces`.
+
+All times are event times, and nothing is recalled from after the event: a redelivered one is read as it was before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from moderation.actions import Handle
+from moderation.conditions import HANDLE_KEY, RUN_KEY, TEXT
+from moderation.context import is_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moderation.events import ChatEvent
+    from moderation.reading import Reading
+    from moderation.scan import Text
+
+KNOWN_MS: Final = 86_400_000
+MOST_KNOWN: Final = 20_000
+#: A number spelled by renaming is spelled within this time, in at most so many names.
+RENAMED_MS: Final = 600_000
+MOST_NAMES: Final = 5
+MOST_NAMED: Final = 20_000
+_RUN: Final = re.compile(r"[0-9a-z](?:[-_0-9a-z]{3,18})[0-9a-z]")
+
+
+class _Known(NamedTuple):
+    type: str
+    ts: int
+
+
+class Recall:
+    """The memory of one worker; bounded, the longest unseen goes first."""
+
+    def __init__(self) -> None:
+        self._handles: OrderedDict[str, _Known] = OrderedDict()
+        self._names: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
+
+    def learn(self, handles: Sequence[Handle], ts: int) -> None:
+        """Remember the handles of a message that earned a verdict; the first time counts."""
+        for handle in handles:
+            known = self._handles.get(handle.value)
+            if known is None or ts - known.ts > KNOWN_MS:
+                self._handles[handle.value] = _Known(handle.type, ts)
+            self._handles.move_to_end(handle.value)
+        while len(self._handles) > MOST_KNOWN:
+            self._handles.popitem(last=False)
+
+    def recognise(self, reading: Reading) -> None:
+        """Add to a reading the known handles that stand bare in it."""
+        if not self._handles or RUN_KEY not in reading.keys:
+            return
+        have = {handle.value for handle in reading.handles}
+        bits = reading.rules.bits[HANDLE_KEY]
+        for field, text in reading.texts.items():
+            new = [handle for handle in self._bare(text, reading.event.ts) if handle.value not in have]
+            if new:
+                reading.handles += tuple(new)
+                reading.mask |= bits if field in TEXT else bits << reading.rules.carried
+
+    def _bare(self, text: Text, ts: int) -> Iterator[Handle]:
+        for run in _RUN.finditer(text.folded.text):
+            known = self._handles.get(run[0])
+            if known and 0 <= ts - known.ts <= KNOWN_MS:
+                yield Handle(known.type, run[0], text.folded.span(*run.span()), text.field)
+
+    def names(self, event: ChatEvent) -> str:
+        """Return the names a new account had of late as one; nothing where it had but one."""
+        name, account = event.sender.name, event.sender.account_id
+        if not name:
+            return ""
+        had = self._names.setdefault(account, [])
+        self._names.move_to_end(account)
+        if not had or (had[-1][1] != name and had[-1][0] <= event.ts):
+            had.append((event.ts, name))
+            del had[:-MOST_NAMES]
+        if len(self._names) > MOST_NAMED:
+            self._names.popitem(last=False)
+        late = [one for ts, one in had if event.ts - RENAMED_MS <= ts <= event.ts]
+        return "".join(late) if len(late) > 1 else ""
