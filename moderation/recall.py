@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.actions import Handle
 from moderation.conditions import HANDLE_KEY, RUN_KEY, TEXT
-from moderation.context import is_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
