@@ -48,10 +48,8 @@ class Lexicon(Struct, frozen=True, tag=True):
     fields: tuple[Field, ...] = TEXT
 
     def find(self, reading: Reading) -> Sequence[Found]:
-        here = self.names & reading.keys
-        if not here:
-            return ()
-        return [f for name in sorted(here) for field in self.fields for f in reading.terms(name, field)]
+        here = reading.present(self.names)
+        return [f for name in here for field in self.fields for f in reading.terms(name, field)] if here else ()
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         return (_keys(self.names, self.fields),)
@@ -132,7 +130,7 @@ class AnyOf(Struct, frozen=True, tag=True):
     parts: tuple[Condition, ...]
 
     def find(self, reading: Reading) -> Sequence[Found]:
-        return [f for part in self.parts for f in part.find(reading)]
+        return [f for part in self.parts for f in reading.find(part)]
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         """Whoever satisfies a part has a key of that part's first clause; a part without any lets everything by."""
@@ -161,7 +159,7 @@ class AllOf(Struct, frozen=True, tag=True):
     def find(self, reading: Reading) -> Sequence[Found]:
         places: list[Sequence[Found]] = []
         for part in self.parts:
-            found = part.find(reading)
+            found = reading.find(part)
             if not found:
                 return ()
             if ANYWHERE not in found:
@@ -179,7 +177,7 @@ def holds(condition: Condition, reading: Reading) -> bool:
     """Tell whether a condition is satisfied anywhere; cheaper than `find`, since the first place will do."""
     if isinstance(condition, AnyOf):
         return any(holds(part, reading) for part in condition.parts)
-    return bool(condition.find(reading))
+    return bool(reading.find(condition))
 
 
 Condition = Lexicon | HandleOf | Pattern | Signal | Context | Guard | AnyOf | NoneOf | AllOf
@@ -212,6 +210,7 @@ KEY_OF: Final = {
     "obfuscated_handle": HANDLE_KEY,
     "long_run": NOISE_KEY,
     "newlines": NOISE_KEY,
+    "id_like": RUN_KEY,
 }
 
 

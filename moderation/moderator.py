@@ -191,7 +191,7 @@ class Moderator:
     ) -> tuple[Reading, list[Hit]]:
         """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
         joined = self._reader.joined(reading, parts)
-        if joined is None or joined.mask == reading.mask:
+        if joined is None:
             return reading, []
         own = len(joined.texts["window"].folded.raw) - len(parts[-1])
         hits = []

@@ -87,11 +87,13 @@ def _of_sequence(items: Iterable[Any]) -> Iterator[_Need]:
 
 
 def _letters(code: Any, argument: Any) -> _Need:
-    """Return the few characters that stand for themselves at one place."""
+    """Return the few characters that may stand at one place; nothing where they are many."""
     if code is op.LITERAL:
         return frozenset({chr(argument)})
-    if code is op.IN and all(kind is op.LITERAL for kind, _ in argument):
-        return frozenset(chr(value) for _, value in argument)
+    if code is op.IN and all(kind in (op.LITERAL, op.RANGE) for kind, _ in argument):
+        spans = [(value, value) if kind is op.LITERAL else value for kind, value in argument]
+        if sum(last - first + 1 for first, last in spans) <= MOST_WORDS:
+            return frozenset(chr(point) for first, last in spans for point in range(first, last + 1))
     return frozenset()
 
 
@@ -107,13 +109,13 @@ def _of_part(code: Any, argument: Any) -> Iterator[_Need]:
 
 
 def _best(needs_: Iterable[_Need]) -> _Need | None:
-    """Return the need that sieves best: long words, then few of them; letters and digits alone are in every text."""
+    """Return the need that sieves best: long words, then few of them; a single letter is in every English text."""
     good = [need for need in needs_ if len(need) <= MOST_WORDS and all(map(_tells, need))]
     return max(good, key=lambda need: (min(map(len, need)), -len(need)), default=None)
 
 
 def _tells(word: str) -> bool:
-    return bool(word.strip()) and (len(word) > 1 or not (word.isascii() and word.isalnum()))
+    return bool(word.strip()) and (len(word) > 1 or not (word.isascii() and word.isalpha()))
 
 
 def regexes(conditions: Sequence[Any]) -> Iterator[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from moderation.conditions import TEXT, Condition, Found, Key
+from moderation.conditions import RUN_KEY, TEXT, Condition, Found
 from moderation.context import FACTS
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text
 from moderation.windows import together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from moderation.actions import Field, Handle
     from moderation.events import ChatEvent
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What a rule may name as a signal, besides the counts of moderation.fold.Signals.
 SIGNALS: Final = (
     "disguised", "zero_width", "combining", "bidi", "enclosed", "mixed_digits", "mixed_script", "separators",
-    "long_run", "newlines", "truncated", "obfuscated_handle",
+    "long_run", "newlines", "truncated", "obfuscated_handle", "id_like",
 )  # fmt: skip
 #: Names, guilds and signatures whose scan is remembered.
 MOST_CARRIED: Final = 50_000
@@ -42,13 +42,13 @@ class Reading:
             self.mask |= text.mask if field in TEXT else text.mask << rules.carried
             self.handles += text.handles
 
-    @property
-    def keys(self) -> frozenset[Key]:
-        """The lexicon classes and kinds of sign that may be in the message."""
-        return self.rules.keys(self.mask)
+    def present(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names of lexicon classes that may be in the message, in order."""
+        mask, bits = self.mask, self.rules.everywhere
+        return sorted(name for name in names if mask & bits[name])
 
     def find(self, condition: Condition) -> Sequence[Found]:
-        """Return the places that satisfy a condition that many rules share, worked out once."""
+        """Return the places that satisfy a condition, worked out once however many rules share it."""
         found = self._found.get(id(condition))
         if found is None:
             found = self._found[id(condition)] = condition.find(self)
@@ -77,6 +77,8 @@ class Reading:
                 return signals.newlines >= MANY_LINES
             case "mixed_digits":
                 return signals.digit_scripts >= 2
+            case "id_like":
+                return bool(self.mask & self.rules.bits[RUN_KEY])
             case "obfuscated_handle":
                 return any(h.obfuscated for h in self.handles)
             case _:
@@ -108,8 +110,9 @@ class Reader:
         Returns None where nothing comes together that some rule looks for and that this message alone does not hold.
         """
         whole = together(parts)
-        mask = self._scanner.together(whole, len(parts[-1]), reading.mask)
-        if not mask or mask == reading.mask or not self._rules.candidates(mask):
+        every, late = self._scanner.together(whole, len(parts[-1]))
+        own = (late | reading.mask) & self._rules.meaning
+        if not own or not self._rules.awakened(reading.mask, reading.mask | every, own):
             return None
         [window] = self._scanner.scan("window", [whole])
         return Reading(self._rules, reading.event, {**reading.texts, "window": window})

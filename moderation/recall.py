@@ -57,7 +57,7 @@ class Recall:
 
     def recognise(self, reading: Reading) -> None:
         """Add to a reading the known handles that stand bare in it."""
-        if not self._handles or RUN_KEY not in reading.keys:
+        if not self._handles or not reading.mask & reading.rules.everywhere[RUN_KEY]:
             return
         have = {handle.value for handle in reading.handles}
         bits = reading.rules.bits[HANDLE_KEY]

@@ -34,9 +34,17 @@ class Conditions:
         self._p = problems
         self._classes = classes
         self._guards = guards
+        self._same: dict[Condition, Condition] = {}
 
     def read(self, node: Node) -> Condition | None:
-        """Read one condition: a mapping with exactly one of the kinds above."""
+        """Read one condition: a mapping with exactly one of the kinds above.
+
+        Conditions that say the same are the same object, so that a message is asked once for all the rules that ask.
+        """
+        condition = self._read(node)
+        return None if condition is None else self._same.setdefault(condition, condition)
+
+    def _read(self, node: Node) -> Condition | None:
         entry = self._p.mapping(node, (*_KINDS, "within", "in"))
         kinds = [k for k in _KINDS if k in entry]
         if len(kinds) != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
 from typing import Final
@@ -20,9 +20,6 @@ from moderation.pattern import Search, regexes
 from moderation.policy import Policy
 from moderation.rule import Rule
 from moderation.segment import Segmenter
-
-#: Masks whose names are remembered.
-MOST_MASKS: Final = 20_000
 
 #: The class under which allowed phrases are matched; a term inside one of them is not seen.
 ALLOWED: Final = "=allowed"
@@ -74,10 +71,12 @@ class RuleSet:
         words = [*lexicon, *(word for word in needs if word not in lexicon)]
         self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(lexicon.get(w, ())) for w in words)
         keys = [(*(t.lexicon for t in lexicon.get(w, ())), *needs.get(w, ())) for w in words]
-        every = dict.fromkeys([*(t.lexicon for t in entries), *SIGN_KEYS, *chain.from_iterable(keys)])
+        every = dict.fromkeys([ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *chain.from_iterable(keys)])
         #: The bit of each key in the mask of a text; what the sender carries about has the same, `carried` bits higher.
         self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every)}
         self.carried = len(every)
+        #: The same, wherever the key is met.
+        self.everywhere: Mapping[Key, int] = {key: bit | bit << self.carried for key, bit in self.bits.items()}
         #: The bits that each word of the matcher sets.
         self.masks: tuple[int, ...] = tuple(map(self._mask, keys))
         self.matcher = automaton(words, plain=plain)
@@ -85,6 +84,8 @@ class RuleSet:
         self.alike = Alike(list(hidden), plain=plain)
         #: The terms, and their bits, of each word that `alike` looks for.
         self.disguised = tuple((ts, self._mask(t.lexicon for t in ts)) for ts in hidden.values())
+        #: The bits of what a message can be about: anything but shapes and noise.
+        self.meaning = self._mask({HANDLE_KEY, DISGUISED_KEY, *(t.lexicon for t in entries)})
         #: The bits of what makes a weak likeness worth believing.
         self.telling = self._mask({HANDLE_KEY, DISGUISED_KEY, *(t.lexicon for ts in hidden.values() for t in ts)})
         self.segmenter = Segmenter(lexicon, plain=plain)
@@ -93,7 +94,6 @@ class RuleSet:
         self.always = tuple(rule for rule, clauses in zip(self.rules, self._clauses, strict=True) if not clauses)
         self._triggered = _index(self._clauses)
         self._triggers = sum(self._triggered)
-        self._named = lru_cache(maxsize=MOST_MASKS)(self._name)
 
     @cached_property
     def by_id(self) -> Mapping[str, Rule]:
@@ -102,17 +102,22 @@ class RuleSet:
 
     def candidates(self, mask: int) -> list[Rule]:
         """Return the rules that a message with these bits could satisfy, in file order, besides those in `always`."""
+        found = self._satisfiable(mask)
+        return [self.rules[i] for i in found] if found else []
+
+    def awakened(self, before: int, after: int, own: int) -> bool:
+        """Tell whether bits that came to `before` make a rule worth trying that was not, by some of the bits `own`."""
+        old = set(self._satisfiable(before))
+        return any(i not in old and any(one & own for one in self._clauses[i]) for i in self._satisfiable(after))
+
+    def _satisfiable(self, mask: int) -> list[int]:
         found = []
         triggers = mask & self._triggers
         while triggers:
             bit = triggers & -triggers
             triggers ^= bit
             found += [i for i in self._triggered[bit] if all(mask & one for one in self._clauses[i])]
-        return [self.rules[i] for i in sorted(set(found))] if found else []
-
-    def keys(self, mask: int) -> frozenset[Key]:
-        """Name the bits of a mask, wherever they were found."""
-        return self._named(mask)
+        return sorted(set(found)) if len(found) > 1 else found
 
     def _mask(self, keys: Iterable[Key]) -> int:
         mask = 0
@@ -126,10 +131,6 @@ class RuleSet:
         for clause in rule.clauses():
             if all(key.removeprefix(CARRIED) in self.bits for key in clause):
                 yield self._mask(clause)
-
-    def _name(self, mask: int) -> frozenset[Key]:
-        mask |= mask >> self.carried
-        return frozenset(key for key, bit in self.bits.items() if mask & bit)
 
     def pattern(self, regex: str) -> Search:
         """Return the search for a pattern of one of the rules."""

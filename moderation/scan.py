@@ -127,7 +127,7 @@ class Text:
         accepted = self._accepted.get(lexicon)
         if accepted is None:
             accepted = self._accepted[lexicon] = self._accept(lexicon)
-        allowed = () if lexicon == ALLOWED else self.terms(ALLOWED, ts)
+        allowed = self.terms(ALLOWED, ts) if lexicon != ALLOWED and self.mask & self._rules.bits[ALLOWED] else ()
         return [f for f, until in accepted if (until is None or ts < until) and not (allowed and _inside(f, allowed))]
 
     def seen(self) -> Iterator[Sighting]:
@@ -228,19 +228,19 @@ class Scanner:
             self._unmask(squeezed, spaced, _SQUEEZED)
         return texts
 
-    def together(self, whole: str, own: int, mask: int) -> int:
-        """Return what folded texts put together may hold; 0 where the last, of `own` characters, has no part in it.
+    def together(self, whole: str, own: int) -> tuple[int, int]:
+        """Return the bits of folded texts put together, and those that the last, of `own` characters, has a part in.
 
-        `mask` is what the last holds alone. No cost of a full scan.
+        No cost of a full scan.
         """
-        new, squeezed = 0, squeeze(whole)
+        every, late, squeezed = 0, 0, squeeze(whole)
         begin = len(squeezed) - len(squeeze(whole[len(whole) - own :]))
         for _, end, index in self._rules.matcher.find(squeezed):
-            new |= self._rules.masks[index]
-            mask |= self._rules.masks[index] if end > begin else 0
+            every |= self._rules.masks[index]
+            late |= self._rules.masks[index] if end > begin else 0
         if self._handle_ends(whole.encode(), len(whole[len(whole) - own :].encode())):
-            mask |= self._bits[HANDLE_KEY]
-        return mask | new if mask else 0
+            late |= self._bits[HANDLE_KEY]
+        return every | late, late
 
     def _handle_ends(self, encoded: bytes, own: int) -> bool:
         """Tell whether a handle may end in the last `own` bytes; a cue is no farther from it than _CUE_BYTES."""
@@ -273,8 +273,8 @@ class Scanner:
 
 def _ends_after(search: Callable[[bytes, int], Any], encoded: bytes, begin: int) -> bool:
     match = search(encoded, max(0, begin - _CUE_BYTES))
-    while match and match.end() <= begin:
-        match = search(encoded, match.end())
+    while match and match.end() <= begin:  # a longer one may begin inside it
+        match = search(encoded, match.start() + 1)
     return match is not None
 
 
