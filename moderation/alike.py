@@ -1,6 +1,6 @@
-"""Terms that are not written but meant: by sound, by shape, in parts, in pinyin, with fillers, reversed, as acrostic.
+"""Terms that are not written but meant: by sound, by shape, in pinyin, reversed, as an acrostic.
 
-    袋练 ─ sounds like ─▶ 代练     徽信 ─ looks like ─▶ 微信     亻弋练 ─▶ 代练     dai lian ─▶ 代练     练代 ─▶ 代练
+    袋练 ─ sounds like ─▶ 代练     徽信 ─ looks like ─▶ 微信     dai lian ─▶ 代练     练代 ─▶ 代练
 
 Only terms of classes that moderators marked (`disguised: true`) are looked for. One automaton holds the sounds of their
 shapes, forwards and backwards; every way of reading ends in the same alphabet. Sound and shape are tried on all texts,
@@ -14,23 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import re2
-
 from moderation.match import automaton
+from moderation.rewrite import by_bytes
 from moderation.sound import MAY_BE_SPELLED, sound, soundings, spelled
-from moderation.views import (
-    FOUR_CLAUSES,
-    MAY_BE_FILLED,
-    MAY_BE_SAME,
-    TWO_LINES,
-    Joining,
-    Seen,
-    columns,
-    heads,
-    shape,
-    tails,
-    unfilled,
-)
+from moderation.views import FOUR_CLAUSES, Seen, heads, shape, tails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +26,7 @@ if TYPE_CHECKING:
 
 #: The ways a term may be hidden, as hits, explanations and policy.yaml name them.
 DISGUISES: Final = (
-    "sound", "shape", "reversed", "pinyin", "parts", "unfilled", "columns", "heads", "tails",
+    "squeezed", "sound", "shape", "reversed", "pinyin", "parts", "unfilled", "columns", "heads", "tails", "emoji",
 )  # fmt: skip
 #: The shortest term that an acrostic may spell, and the shortest that its sound alone identifies.
 ACROSTIC: Final = 4
@@ -94,16 +81,10 @@ class Alike:
                 forms[form[::-1]] = {one._replace(backwards=True) for one in found}
         self._forms = [sorted(found) for found in forms.values()]
         self._find = automaton(list(forms), plain=plain).find
-        joining = Joining("".join(terms))
-        pairs = automaton(joining.pairs, plain=plain).find
         self._readings = (
-            _Reading("pinyin", _by_bytes(MAY_BE_SPELLED), spelled),
-            _Reading("parts", lambda texts: {at for at, *_ in texts.spread(pairs(texts.text))}, joining),
-            _Reading("unfilled", _by_bytes(MAY_BE_FILLED), unfilled),
-            _Reading("unfilled", lambda texts: texts.holding(MAY_BE_SAME.search), unfilled),
-            _Reading("columns", _by_bytes(TWO_LINES), columns),
-            _Reading("heads", _by_bytes(FOUR_CLAUSES), heads, ACROSTIC),
-            _Reading("tails", _by_bytes(FOUR_CLAUSES), tails, ACROSTIC),
+            _Reading("pinyin", by_bytes(MAY_BE_SPELLED), spelled),
+            _Reading("heads", by_bytes(FOUR_CLAUSES), heads, ACROSTIC),
+            _Reading("tails", by_bytes(FOUR_CLAUSES), tails, ACROSTIC),
         )
 
     def find(self, texts: Joined) -> Iterator[Spot]:
@@ -135,8 +116,3 @@ def _likeness(typed: str, term: str, *, backwards: bool) -> str:
     if backwards:
         return "reversed" if len(term) >= STRONG or typed[::-1] == term else ""
     return "" if typed == term else "shape" if shape(typed) == shape(term) else "sound"
-
-
-def _by_bytes(pattern: str) -> Callable[[Joined], Iterator[int]]:
-    search = re2.compile(pattern).search
-    return lambda texts: texts.holding_bytes(search)

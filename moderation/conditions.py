@@ -189,7 +189,9 @@ DISGUISED_KEY: Final = "=disguised"
 NOISE_KEY: Final = "=noise"
 #: Of messages with a run of letters and digits that may be a handle known from elsewhere.
 RUN_KEY: Final = "=run"
-SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY)
+#: Of messages whose clauses begin or end with the characters of a term.
+ACROSTIC_KEY: Final = "=acrostic"
+SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY, ACROSTIC_KEY)
 #: Stands before the key of something in the sender's name, guild or signature.
 CARRIED: Final = "@"
 
@@ -211,6 +213,7 @@ KEY_OF: Final = {
     "long_run": NOISE_KEY,
     "newlines": NOISE_KEY,
     "id_like": RUN_KEY,
+    "acrostic": ACROSTIC_KEY,
 }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -34,6 +34,8 @@ TAIL: Final = 112
 GAP: Final = "\uff27"
 #: Joins folded texts that are searched together; like GAP, nothing folds to it.
 JOINT: Final = "\uff28"
+#: Stands in raw text for what is not shown: folding deletes it.
+HIDDEN: Final = "\u2063"
 #: Joins raw texts that are folded together: a code point that stands for no character, and that the table leaves alone.
 _RAW_JOINT: Final = "\ufdd0"
 
@@ -81,7 +83,7 @@ class View:
     when a span is asked for, since most chat matches nothing.
     """
 
-    def __init__(self, name: str, text: str, raw: str, trace: Callable[[str], list[Span]]) -> None:
+    def __init__(self, name: str, text: str, raw: str, trace: Callable[[], list[Span]]) -> None:
         self.name = name
         self.text = text
         self.raw = raw
@@ -90,7 +92,7 @@ class View:
     @cached_property
     def spans(self) -> list[Span]:
         """The raw span of each character of `text`."""
-        return self._trace(self.raw)
+        return self._trace()
 
     def span(self, start: int, end: int) -> Span:
         """Return the raw span of `text[start:end]`: from its first raw character to its last, whatever their order.
@@ -105,11 +107,15 @@ class View:
 
 
 class Folded:
-    """A raw text and what it folds to. Views of it, and spans, are made when first asked for."""
+    """A raw text and what it folds to. Views of it, and spans, are made when first asked for.
 
-    def __init__(self, raw: str, text: str) -> None:
+    `shown` is the raw text as it is shown, with as many characters: see `fold_all`.
+    """
+
+    def __init__(self, raw: str, text: str, shown: str | None = None) -> None:
         self.raw = raw
         self.text = text
+        self._shown = raw if shown is None else shown
         self._squeezed: View | None = None
 
     @property
@@ -129,14 +135,18 @@ class Folded:
     @cached_property
     def plain(self) -> View:
         """The folded text itself."""
-        return View("plain", self.text, self.raw, _trace)
+        return View("plain", self.text, self.raw, partial(_trace, self._shown))
 
     @property
     def squeezed(self) -> View:
         """The text without what is neither letter nor digit: 加.微_信 is 加微信."""
         if self._squeezed is None:  # every message asks, and before Python 3.12 cached_property takes a lock
-            self._squeezed = View("squeezed", squeeze(self.text), self.raw, _trace_squeezed)
+            self._squeezed = View("squeezed", squeeze(self.text), self.raw, partial(_trace_squeezed, self._shown))
         return self._squeezed
+
+    def rewritten(self, name: str, text: str, places: Sequence[Span]) -> View:
+        """Return a view of a text made from the folded one, given the place in that of each of its characters."""
+        return View(name, text, self.raw, lambda: [self.span(*place) for place in places])
 
     @cached_property
     def signals(self) -> Signals:
@@ -149,12 +159,16 @@ def fold(raw: str) -> Folded:
     return Folded(raw, _fold(raw))
 
 
-def fold_all(raws: Sequence[str]) -> list[Folded]:
-    """Fold many texts in one pass: for chat two thirds of the cost of folding each."""
-    folded = _RAW_JOINT.join(raws).translate(_TABLE).split(_RAW_JOINT)
-    if len(folded) != len(raws) or max(map(len, raws)) > HEAD + TAIL:  # somebody typed the joint, or too much
-        return [fold(raw) for raw in raws]
-    return list(map(Folded, raws, folded))
+def fold_all(raws: Sequence[str], shown: Sequence[str] | None = None) -> list[Folded]:
+    """Fold many texts in one pass: for chat two thirds of the cost of folding each.
+
+    `shown` are the texts to fold in their place: as long, with HIDDEN where the game shows nothing.
+    """
+    told = raws if shown is None else shown
+    folded = _RAW_JOINT.join(told).translate(_TABLE).split(_RAW_JOINT)
+    if len(folded) != len(told) or max(map(len, told)) > HEAD + TAIL:  # somebody typed the joint, or too much
+        folded = list(map(_fold, told))
+    return list(map(Folded, raws, folded, told))
 
 
 def _fold(raw: str) -> str:

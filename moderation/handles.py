@@ -132,7 +132,7 @@ def _without(pattern: re.Pattern[str], view: View) -> View:
 def _picked(places: Sequence[int], view: View) -> View:
     """Return a view of the characters at some places."""
     text = "".join([view.text[at] for at in places])
-    return View(view.name, text, view.raw, lambda _: [view.spans[at] for at in places])
+    return View(view.name, text, view.raw, lambda: [view.spans[at] for at in places])
 
 
 def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:

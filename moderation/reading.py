@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from moderation.conditions import RUN_KEY, TEXT, Condition, Found
+from moderation.conditions import KEY_OF, TEXT, Condition, Found
 from moderation.context import FACTS
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text
 from moderation.windows import together
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What a rule may name as a signal, besides the counts of moderation.fold.Signals.
 SIGNALS: Final = (
     "disguised", "zero_width", "combining", "bidi", "enclosed", "mixed_digits", "mixed_script", "separators",
-    "long_run", "newlines", "truncated", "obfuscated_handle", "id_like",
+    "long_run", "newlines", "truncated", "obfuscated_handle", "id_like", "acrostic",
 )  # fmt: skip
 #: Names, guilds and signatures whose scan is remembered.
 MOST_CARRIED: Final = 50_000
@@ -77,8 +77,8 @@ class Reading:
                 return signals.newlines >= MANY_LINES
             case "mixed_digits":
                 return signals.digit_scripts >= 2
-            case "id_like":
-                return bool(self.mask & self.rules.bits[RUN_KEY])
+            case "id_like" | "acrostic":
+                return bool(self.mask & self.rules.bits[KEY_OF[name]])
             case "obfuscated_handle":
                 return any(h.obfuscated for h in self.handles)
             case _:

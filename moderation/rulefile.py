@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
+import re2
 
 from moderation.actions import Label
 from moderation.document import Node, Problems
@@ -22,7 +23,8 @@ from moderation.fold import fold
 from moderation.handles import HandleGrammar
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
-from moderation.rulecondition import Conditions
+from moderation.pattern import compile_pattern
+from moderation.rulecondition import MAX_PATTERN, Conditions
 from moderation.ruleexample import read_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
@@ -82,7 +84,42 @@ class _Reading:
         phrases = tuple(self._p.texts(allow.get("phrases")))
         if policy is None or grammar is None:
             return None
-        return Contents(tuple(rules.values()), tuple(terms), guards, policy, grammar, official, phrases)
+        return Contents(
+            tuple(rules.values()),
+            tuple(terms),
+            guards,
+            policy,
+            grammar,
+            official,
+            phrases,
+            tuple(self._markup(game)),
+            self._emoji(game),
+        )
+
+    def _markup(self, game: Node) -> Iterator[str]:
+        node = self._p.entries(game).get("markup")
+        for item in self._p.items(node) if node else ():
+            regex = self._p.text(item, most=MAX_PATTERN)
+            try:
+                found = compile_pattern(regex).search("")
+            except re2.error as exc:
+                self._p.problem(item, "E304", f"正则写法不对（RE2）：{exc!s:.120}")
+            else:
+                if found is None:
+                    yield regex
+                else:
+                    self._p.problem(item, "E305", "这个正则什么都能匹配")
+
+    def _emoji(self, game: Node) -> dict[str, str]:
+        node = self._p.entries(game).get("emoji")
+        words = {}
+        for key, child in self._p.entries(node).items() if node else ():
+            sign = fold(key).text
+            if len(sign) == 1 and not sign.isalnum():
+                words[sign] = self._p.text(child, most=MAX_TERM)
+            else:
+                self._p.problem(child, "E212", f"「{key:.20}」不是一个表情符号")
+        return words
 
     def _special(self, name: str) -> Iterator[Node]:
         for layer in self._layers:
@@ -137,7 +174,7 @@ class _Reading:
 
     def _game_terms(self, game: Node) -> Iterator[Term]:
         """Turn the game's own names and its rivals' into the classes own_game and rival_game."""
-        entry = self._p.mapping(game, ("own_names", "rival_names"), ("own_names", "rival_names"))
+        entry = self._p.mapping(game, ("own_names", "rival_names", "markup", "emoji"), ("own_names", "rival_names"))
         for key, lexicon in (("own_names", "own_game"), ("rival_names", "rival_game")):
             for item in self._p.items(entry[key]) if key in entry else ():
                 term = self._term(lexicon, item)

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Final
 
 import msgspec
+import re2
 from msgspec import Struct
 
 from moderation.alike import Alike, alike
@@ -18,6 +19,7 @@ from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
 from moderation.pattern import Search, regexes
 from moderation.policy import Policy
+from moderation.rewrite import ways
 from moderation.rule import Rule
 from moderation.segment import Segmenter
 
@@ -47,6 +49,8 @@ class Contents(Struct, frozen=True):
     grammar: HandleGrammar
     official: Mapping[str, tuple[str, ...]]
     phrases: tuple[str, ...]
+    markup: tuple[str, ...] = ()
+    emoji: Mapping[str, str] = {}
 
 
 class RuleSet:
@@ -82,6 +86,9 @@ class RuleSet:
         self.matcher = automaton(words, plain=plain)
         hidden = _hidden(lexicon)
         self.alike = Alike(list(hidden), plain=plain)
+        self.ways = ways("".join(hidden), contents.emoji, plain=plain)
+        #: The game's own markup; its groups are what players see of it. None where the game has none.
+        self.markup = re2.compile("|".join(contents.markup)) if contents.markup else None
         #: The terms, and their bits, of each word that `alike` looks for.
         self.disguised = tuple((ts, self._mask(t.lexicon for t in ts)) for ts in hidden.values())
         #: The bits of what a message can be about: anything but shapes and noise.

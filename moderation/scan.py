@@ -1,10 +1,10 @@
 """Scanning: many texts in one pass each of folding, matching and gates, so that ordinary chat costs next to nothing.
 
-    raw texts ─ fold ─┬─ terms (Aho-Corasick) ──────────────┐
-                      ├─ anything squeezed? ─ terms again ──┤
-                      ├─ a number, an id, a link? ─ handles ┼─▶ Text: a mask of what may be in it, and where
-                      ├─ noise? disguise? ──────────────────┤
-                      └─ terms that are meant, not written ─┘
+    raw texts ─ fold ─┬─ terms (Aho-Corasick) ───────────────────┐
+                      ├─ a number, an id, a link? ─ handles ─────┤
+                      ├─ noise? disguise? ───────────────────────┼─▶ Text: a mask of what may be in it, and where
+                      ├─ terms that are meant, not written ──────┤
+                      └─ to be undone? ─ rewritten, terms again ─┘
 
 The texts of a batch are joined by a character that folded text never holds and searched as one. What a text holds is
 told by bits, one for each lexicon class and kind of sign; offsets, jieba and signals are paid for later, by the few
@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import re
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import re2
 from xxhash import xxh3_64_intdigest
 
-from moderation.conditions import DISGUISED_KEY, HANDLE_KEY, NOISE_KEY, RUN_KEY, Found, pattern_key
-from moderation.fold import JOINT, fold_all, squeeze
+from moderation.conditions import ACROSTIC_KEY, DISGUISED_KEY, HANDLE_KEY, NOISE_KEY, RUN_KEY, Found, pattern_key
+from moderation.fold import HIDDEN, JOINT, fold_all, squeeze
 from moderation.joined import Joined
+from moderation.rewrite import backwards
 from moderation.ruleset import ALLOWED
 
 if TYPE_CHECKING:
@@ -94,12 +95,13 @@ class Text:
     """One field as read: its folded text, and where the terms of each class stand.
 
     `mask` has a bit for every key of the rule set that the text may meet (RuleSet.bits); `fingerprint` is shared by
-    texts that differ in digits, punctuation or a trailing scrap of letters.
+    texts that differ in digits, punctuation or a trailing scrap of letters; `views` are what it was rewritten to, and
+    `backwards` says that several terms stand there reversed.
     """
 
     __slots__ = (
         "_accepted", "_encoded", "_found", "_patterns", "_rules", "_words",
-        "field", "fingerprint", "folded", "handles", "mask", "spaced",
+        "backwards", "field", "fingerprint", "folded", "handles", "mask", "views",
     )  # fmt: skip
 
     def __init__(self, rules: RuleSet, field: Field, folded: Folded, fingerprint: int) -> None:
@@ -108,7 +110,8 @@ class Text:
         self.folded = folded
         self.fingerprint = fingerprint
         self.mask = 0
-        self.spaced = False
+        self.backwards = False
+        self.views: tuple[View, ...] = ()
         self.handles: tuple[Handle, ...] = ()
         self._found: list[_Noted] | None = None
 
@@ -165,7 +168,7 @@ class Text:
         return "白名单" if allowed else "已过期或重复"
 
     def pattern(self, regex: str) -> tuple[Found, ...]:
-        """Return the first place of an RE2 pattern in the folded text, else in it without its separators."""
+        """Return the first place of an RE2 pattern in the folded text, else in what it was rewritten to."""
         bits = self._rules.bits.get(pattern_key(regex))
         if bits is not None and not self.mask & bits:
             return ()
@@ -178,15 +181,13 @@ class Text:
         return found
 
     def _search(self, regex: str) -> tuple[Found, ...]:
-        search, view = self._rules.pattern(regex), self.folded.plain
-        place = search(self._encoded)
-        if place is None and self.spaced:
-            view = self.folded.squeezed
-            place = search(view.text.encode())
-        if place is None:
-            return ()
-        span = view.span(*place)
-        return (Found(*span, self.field, view.name, "pattern", self.folded.raw[slice(*span)]),)
+        search = self._rules.pattern(regex)
+        for view in (self.folded.plain, *self.views):
+            place = search(self._encoded if view.name == "plain" else view.text.encode())
+            if place is not None:
+                span = view.span(*place)
+                return (Found(*span, self.field, view.name, "pattern", self.folded.raw[slice(*span)]),)
+        return ()
 
 
 def _inside(found: Found, allowed: Sequence[Found]) -> bool:
@@ -202,31 +203,62 @@ class Scanner:
 
     def scan(self, field: Field, raws: Sequence[str]) -> list[Text]:
         """Scan at least one raw text of a field; one `Text` each, in order."""
-        folds = fold_all(raws)
+        typed = Joined.of_raw(raws)
+        folds = fold_all(raws, self._shown(raws, typed))
         joined = Joined([folded.text for folded in folds])
         texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
-        self._match(joined, texts, _PLAIN)
+        plain = [(text, _PLAIN) for text in texts]
+        self._match(joined, plain)
+        for search in self._rules.finder.searches:
+            self._handles([texts[at] for at in joined.holding_bytes(search)])
         spaced = [texts[at] for at in joined.holding_bytes(_SPACED.search)]
-        for text in spaced:
-            text.spaced = True
-        squeezed = Joined([text.folded.squeezed.text for text in spaced]) if spaced else None
-        if squeezed:
-            self._match(squeezed, spaced, _SQUEEZED)
-        suspicious = {texts[at] for search in self._rules.finder.searches for at in joined.holding_bytes(search)}
-        for text in suspicious:
-            text.handles = self._rules.finder.find(text.folded, field)
-            text.mask |= self._bits[HANDLE_KEY] if text.handles else 0
-        odd = [texts[at] for at in Joined.of_raw(raws).holding_bytes(_ODD.search)]
-        for text in {*odd, *spaced, *suspicious}:
+        odd = [texts[at] for at in typed.holding_bytes(_ODD.search)]
+        self._signs(texts, joined, [*odd, *spaced])
+        self._unmask(joined, plain)
+        self._rewrite(texts, joined, spaced, odd)
+        return texts
+
+    def _shown(self, raws: Sequence[str], typed: Joined) -> Sequence[str] | None:
+        """Hide the game's own markup; None where there is none."""
+        markup = self._rules.markup
+        marked = list(typed.holding_bytes(markup.search)) if markup else []
+        if not marked:
+            return None
+        shown = list(raws)
+        for at in marked:
+            shown[at] = _bare(markup, raws[at])
+        return shown
+
+    def _handles(self, texts: Sequence[Text]) -> None:
+        for text in texts:
+            if not text.mask & self._bits[HANDLE_KEY]:
+                text.handles = self._rules.finder.find(text.folded, text.field)
+                text.mask |= self._bits[HANDLE_KEY] if text.handles else 0
+
+    def _signs(self, texts: Sequence[Text], joined: Joined, odd: Sequence[Text]) -> None:
+        handled = (text for text in texts if text.mask & self._bits[HANDLE_KEY])
+        for text in {*odd, *handled}:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
         for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search)}:
             texts[at].mask |= self._bits[NOISE_KEY]
         for at in joined.holding_bytes(_IDS.search):
             texts[at].mask |= self._bits[RUN_KEY]
-        self._unmask(joined, texts, _PLAIN)
-        if squeezed:
-            self._unmask(squeezed, spaced, _SQUEEZED)
-        return texts
+
+    def _rewrite(self, texts: Sequence[Text], joined: Joined, spaced: Sequence[Text], odd: Sequence[Text]) -> None:
+        """Read again, as whole texts, those that are written so that a reader must undo something."""
+        found = [(text, text.folded.squeezed) for text in spaced]
+        for way in self._rules.ways:
+            seen = ((texts[at], way.rewrite(joined.parts[at])) for at in way.gate(joined))
+            found += [(text, text.folded.rewritten(way.name, *one)) for text, one in seen if one]
+        turned = [t for t in odd if _RLO in t.folded.raw] + [t for t in texts if t.backwards]
+        found += [(text, text.folded.rewritten("reversed", *backwards(text.folded.text))) for text in turned]
+        if found:
+            for text, view in found:
+                text.views = (*text.views, view)
+            views = [(text, _same(view)) for text, view in found]
+            rewritten = Joined([view.text for _, view in found])
+            self._match(rewritten, views)
+            self._unmask(rewritten, views)
 
     def together(self, whole: str, own: int) -> tuple[int, int]:
         """Return the bits of folded texts put together, and those that the last, of `own` characters, has a part in.
@@ -247,28 +279,49 @@ class Scanner:
         begin = len(encoded) - own
         return any(_ends_after(search, encoded, begin) for search in self._rules.finder.searches)
 
-    def _match(self, joined: Joined, texts: Sequence[Text], view: Callable[[Folded], View]) -> None:
+    def _match(self, joined: Joined, of: Sequence[_Of]) -> None:
         masks, terms = self._rules.masks, self._rules.terms
         for at, start, end, index in joined.spread(self._rules.matcher.find(joined.text)):
-            text = texts[at]
+            text, view = of[at]
             text.mask |= masks[index]
             if terms[index]:
                 text.note(view(text.folded), start, end, terms[index])
 
-    def _unmask(self, joined: Joined, texts: Sequence[Text], view: Callable[[Folded], View]) -> None:
+    def _unmask(self, joined: Joined, of: Sequence[_Of]) -> None:
         """Note disguised terms; where only weak ones are found and nothing else, there must be two of them."""
         found: dict[int, list[Spot]] = {}
         for spot in self._rules.alike.find(joined):
             found.setdefault(spot.text, []).append(spot)
         for at, spots in found.items():
-            text = texts[at]
+            text, view = of[at]
             alone = not text.mask & self._rules.telling and all(spot.weak for spot in spots)
             if alone and len({spot.term for spot in spots}) == 1:
                 continue
             for spot in spots:
                 terms, mask = self._rules.disguised[spot.term]
-                text.mask |= mask
+                text.mask |= mask | (self._bits[ACROSTIC_KEY] if spot.view in _ACROSTIC else 0)
                 text.note(view(text.folded), spot.start, spot.end, terms, spot.view)
+            text.backwards = len({spot.term for spot in spots if spot.view == "reversed"}) > 1
+
+
+_Of: TypeAlias = "tuple[Text, Callable[[Folded], View]]"
+_ACROSTIC: Final = frozenset({"heads", "tails"})
+_RLO: Final = "\u202e"
+
+
+def _same(view: View) -> Callable[[Folded], View]:
+    return lambda _: view
+
+
+def _bare(markup: re2._Regexp, raw: str) -> str:
+    """Replace markup by as many HIDDEN, but for what its groups keep: the name of an item, the text of a link."""
+    shown = list(raw)
+    for match in markup.finditer(raw):
+        kept = {at for group in range(1, markup.groups + 1) for at in range(*match.span(group))}
+        shown[match.start() : match.end()] = [
+            raw[at] if at in kept else HIDDEN for at in range(match.start(), match.end())
+        ]
+    return "".join(shown)
 
 
 def _ends_after(search: Callable[[bytes, int], Any], encoded: bytes, begin: int) -> bool:
@@ -279,7 +332,6 @@ def _ends_after(search: Callable[[bytes, int], Any], encoded: bytes, begin: int)
 
 
 _PLAIN: Final = attrgetter("plain")
-_SQUEEZED: Final = attrgetter("squeezed")
 
 
 def fingerprint(folded: str) -> int:

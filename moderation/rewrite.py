@@ -1,0 +1,68 @@
+"""Rewriting: whole texts that are written so that a reader undoes it, and read as that reader would.
+
+    的出的金的币 ▶ 出金币     亻弋纟东找我 ▶ 代练找我     收⏎金⏎币 ▶ 收金币     🆕服➕💰 ▶ 新服加钱     金现发,区换 ▶ 换区,发现金
+
+A rewritten text is a view like the text without separators: terms, likenesses and patterns are looked for in it. Each
+way has a gate, searched in all texts of a batch at once, so that ordinary chat pays for the gates alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import re2
+
+from moderation.match import automaton
+from moderation.views import MAY_BE_FILLED, MAY_BE_SAME, TWO_LINES, Joining, Seen, columns, unfilled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from moderation.joined import Joined
+
+#: Says that the text is to be read from its end.
+_BACKWARDS: Final = "(倒|反)(着|过来|过|念|读|看)"
+
+
+class Way(NamedTuple):
+    """A way of rewriting; `gate` yields the indexes of the texts that are worth it."""
+
+    name: str
+    gate: Callable[[Joined], Iterable[int]]
+    rewrite: Callable[[str], Seen | None]
+
+
+def ways(characters: Iterable[str], emoji: Mapping[str, str], *, plain: bool = False) -> tuple[Way, ...]:
+    """Return all ways of rewriting, for terms made of `characters` and emoji that stand for words."""
+    joining = Joining(characters)
+    pairs = automaton(joining.pairs, plain=plain).find
+    return (
+        Way("parts", lambda texts: {at for at, *_ in texts.spread(pairs(texts.text))}, joining),
+        Way("unfilled", by_bytes(MAY_BE_FILLED), unfilled),
+        Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME.search), unfilled),
+        Way("columns", by_bytes(TWO_LINES), columns),
+        Way("reversed", by_bytes(_BACKWARDS), backwards),
+        *([_spoken(emoji)] if emoji else []),
+    )
+
+
+def backwards(text: str) -> Seen:
+    """Return the text from its end to its start."""
+    return Seen(text[::-1], [(at, at + 1) for at in range(len(text) - 1, -1, -1)])
+
+
+def _spoken(emoji: Mapping[str, str]) -> Way:
+    def spoken(text: str) -> Seen:
+        """Return the text with the words that emoji stand for."""
+        pieces = [(emoji.get(char, char), at) for at, char in enumerate(text)]
+        places = [(at, at + 1) for word, at in pieces for _ in word]
+        return Seen("".join(word for word, _ in pieces), places)
+
+    return Way("emoji", by_bytes(f"[{''.join(map(re.escape, emoji))}]"), spoken)
+
+
+def by_bytes(pattern: str) -> Callable[[Joined], Iterator[int]]:
+    """Return a gate from a pattern for RE2."""
+    search = re2.compile(pattern).search
+    return lambda texts: texts.holding_bytes(search)
