@@ -151,7 +151,7 @@ class NoneOf(Struct, frozen=True, tag=True):
 
 
 class AllOf(Struct, frozen=True, tag=True):
-    """Every part; with `within`, their places together span at most that many characters of one field."""
+    """Every part; with `within`, their places together span at most that many letters and digits of a field."""
 
     parts: tuple[Condition, ...]
     within: int | None = None
@@ -165,7 +165,7 @@ class AllOf(Struct, frozen=True, tag=True):
             if ANYWHERE not in found:
                 places.append(found)
         hull = _tightest(places)
-        if hull is None or (self.within is not None and hull.end - hull.start > self.within):
+        if hull is None or (self.within is not None and reading.wider(hull, self.within)):
             return ()
         return (hull,)
 

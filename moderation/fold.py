@@ -144,6 +144,10 @@ class Folded:
             self._squeezed = View("squeezed", squeeze(self.text), self.raw, partial(_trace_squeezed, self._shown))
         return self._squeezed
 
+    def letters(self, start: int, end: int) -> int:
+        """Count the letters and digits that are shown of a raw span."""
+        return sum(map(str.isalnum, self._shown[start:end]))
+
     def rewritten(self, name: str, text: str, places: Sequence[Span]) -> View:
         """Return a view of a text made from the folded one, given the place in that of each of its characters."""
         return View(name, text, self.raw, lambda: [self.span(*place) for place in places])

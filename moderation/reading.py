@@ -11,10 +11,11 @@ from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text
 from moderation.windows import together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from moderation.actions import Field, Handle
     from moderation.events import ChatEvent
+    from moderation.fold import Signals
     from moderation.ruleset import RuleSet
 
 #: What a rule may name as a signal, besides the counts of moderation.fold.Signals.
@@ -24,6 +25,13 @@ SIGNALS: Final = (
 )  # fmt: skip
 #: Names, guilds and signatures whose scan is remembered.
 MOST_CARRIED: Final = 50_000
+
+
+_COUNTED: Final[dict[str, Callable[[Signals], bool]]] = {
+    "long_run": lambda signals: signals.longest_run >= LONG_RUN,
+    "newlines": lambda signals: signals.newlines >= MANY_LINES,
+    "mixed_digits": lambda signals: signals.digit_scripts >= 2,
+}
 
 
 class Reading:
@@ -64,25 +72,23 @@ class Reading:
         text = self.texts.get(field)
         return text.pattern(regex) if text else ()
 
+    def wider(self, found: Found, most: int) -> bool:
+        """Tell whether a place spans more letters and digits than `most`; separators and markup make nothing wider."""
+        if found.end - found.start <= most:
+            return False
+        text = self.texts.get(found.field)
+        return text is None or text.folded.letters(found.start, found.end) > most
+
     def signal(self, name: str) -> bool:
         """Tell whether a sign of disguise or noise is in the text."""
-        text = self.texts["text"]
-        signals = text.folded.signals
+        signals = self.texts["text"].folded.signals
         match name:
-            case "disguised":
-                return signals.disguised
-            case "long_run":
-                return signals.longest_run >= LONG_RUN
-            case "newlines":
-                return signals.newlines >= MANY_LINES
-            case "mixed_digits":
-                return signals.digit_scripts >= 2
             case "id_like" | "acrostic":
                 return bool(self.mask & self.rules.bits[KEY_OF[name]])
             case "obfuscated_handle":
                 return any(h.obfuscated for h in self.handles)
             case _:
-                return bool(getattr(signals, name))
+                return bool(_COUNTED[name](signals) if name in _COUNTED else getattr(signals, name))
 
     def fact(self, name: str) -> bool:
         """Tell whether a context holds."""

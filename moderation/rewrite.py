@@ -1,6 +1,6 @@
 """Rewriting: whole texts that are written so that a reader undoes it, and read as that reader would.
 
-    的出的金的币 ▶ 出金币     亻弋纟东找我 ▶ 代练找我     收⏎金⏎币 ▶ 收金币     🆕服➕💰 ▶ 新服加钱     金现发,区换 ▶ 换区,发现金
+    的出的金的币 ▶ 出金币     亻弋纟东找我 ▶ 代练找我     换💰 ▶ 换钱     金现发,区换 ▶ 换区,发现金
 
 A rewritten text is a view like the text without separators: terms, likenesses and patterns are looked for in it. Each
 way has a gate, searched in all texts of a batch at once, so that ordinary chat pays for the gates alone.

@@ -21,9 +21,9 @@ from moderation.document import Node, Problems
 from moderation.errors import RuleSetRejected
 from moderation.fold import fold
 from moderation.handles import HandleGrammar
+from moderation.pattern import compile_pattern
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
-from moderation.pattern import compile_pattern
 from moderation.rulecondition import MAX_PATTERN, Conditions
 from moderation.ruleexample import read_examples
 from moderation.ruleset import Contents, RuleSet, Term

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: Stands between texts that are searched together, and between columns: nothing folds to a full-width letter.
+#: Stands between texts that are searched together: nothing folds to a full-width letter.
 SEPARATOR: Final = "\uff28"
+#: Stands between the columns of one text: no term spans it either.
+BREAK: Final = "\uff27"
 #: Start and end in code points of the folded text, end not included.
 Place: TypeAlias = tuple[int, int]
 _TABLES: Final = Path(__file__).with_name("tables")
@@ -161,7 +163,7 @@ def _acrostic(text: str, which: int) -> Seen | None:
 
 
 def columns(text: str) -> Seen | None:
-    """Return lines of one width read from top to bottom: the columns from left to right, SEPARATOR, from right to left.
+    """Return lines of one width read from top to bottom: the columns from left to right, BREAK, from right to left.
 
     Two lines at least, of two characters at least.
     """
@@ -172,7 +174,7 @@ def columns(text: str) -> Seen | None:
     rightward = [[(start + at, start + at + 1) for start, _ in lines] for at in range(width)]
     there, back = list(chain(*rightward)), list(chain(*reversed(rightward)))
     places = [*there, (there[-1][1], there[-1][1]), *back]
-    return Seen("".join(text[start:end] or SEPARATOR for start, end in places), places)
+    return Seen("".join(text[start:end] or BREAK for start, end in places), places)
 
 
 #: Gate for RE2.

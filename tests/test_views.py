@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moderation.fold import fold
 from moderation.sound import SOUNDINGS, sound, soundings, spelled
-from moderation.views import SEPARATOR, Joining, Seen, columns, heads, shape, tails, unfilled
+from moderation.views import BREAK, SEPARATOR, Joining, Seen, columns, heads, shape, tails, unfilled
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "moderation" / "tables"
@@ -286,8 +286,8 @@ def test_fewer_clauses_single_characters_and_english_are_no_acrostic(text: str) 
 
 
 def test_lines_of_one_width_are_read_by_columns_from_either_side() -> None:
-    assert text_of(columns("加薇\n我信")) == f"加我薇信{SEPARATOR}薇信加我"
-    assert text_of(columns(" 出金来 \n\n 金币找 \n")) == f"出金金币来找{SEPARATOR}来找金币出金"
+    assert text_of(columns("加薇\n我信")) == f"加我薇信{BREAK}薇信加我"
+    assert text_of(columns(" 出金来 \n\n 金币找 \n")) == f"出金金币来找{BREAK}来找金币出金"
 
 
 @pytest.mark.parametrize("text", ["", "加\n我\n微", "加微信", "加微信\n我", "\n\n", " \n "])
@@ -304,7 +304,7 @@ def test_every_character_of_a_view_has_a_place_in_the_text(view: View, text: str
     assert len(seen.text) == len(seen.places)
     for char, (start, end) in zip(seen.text, seen.places, strict=True):
         assert 0 <= start <= end <= len(text)
-        assert start < end or char == SEPARATOR
+        assert start < end or char == BREAK
 
 
 @pytest.mark.parametrize("view", [spelled, joined, unfilled, heads, tails])
