@@ -180,8 +180,9 @@ def _weighed(rules: RuleSet, rule: Rule, reading: Reading) -> Iterator[Part]:
     """Yield what makes the weight of a hit; what it is beyond 0 and 100 is cut off."""
     yield Part("基础", rule.score)
     for boost in rule.boosts:
-        if reading.find(boost.condition):
-            yield Part(_name(boost.condition), boost.add)
+        held = _held(boost.condition, reading)
+        if held:
+            yield Part(held, boost.add)
     prices = rules.policy.disguises
     places = rule.when.find(reading) if rule.when else ()
     views = {leaf.view for leaf in places[0].leaves()} & prices.keys() if places else set[str]()
@@ -215,7 +216,7 @@ def _miss(rules: RuleSet, rule: Rule, reading: Reading, hits: Sequence[Hit]) -> 
     weight = min(100, max(0, sum(part.points for part in _weighed(rules, rule, reading))))
     one = Hit(rule.id, rule.revision, rule.label, weight, "")
     would = _score(rules, rule.label, decide.scores((*hits, one))[rule.label])
-    spared = "" if missing else _spared(rule, reading)
+    spared = "" if missing else next(filter(None, (_held(guard, reading) for guard in rule.unless)), "")
     return Missed(rule.id, len(parts) - len(absent), len(parts) + len(unmet), would, missing, spared)
 
 
@@ -231,8 +232,9 @@ def _unmet(rule: Rule, reading: Reading) -> Iterator[str]:
         yield "已到期，或不在灰度范围"
     if isinstance(rule.when, AllOf) and rule.when.within is not None:
         [hull] = msgspec.structs.replace(rule.when, within=None).find(reading)
-        if hull.end - hull.start > rule.when.within:
-            yield f"挨近：相距 {hull.end - hull.start} 字，要在 {rule.when.within} 字以内"
+        if reading.wider(hull, rule.when.within):
+            letters = reading.texts[hull.field].folded.letters(hull.start, hull.end)
+            yield f"挨近：相距 {letters} 字，要在 {rule.when.within} 字以内"
     if rule.count and rule.count.at_least > 1:
         yield _times(rule.count)
 
@@ -241,29 +243,38 @@ def _times(count: Count) -> str:
     return f"次数：{spell(count.within_s)}内{_BY[count.by]} {count.at_least} {_DISTINCT[count.distinct]}"
 
 
-def _spared(rule: Rule, reading: Reading) -> str:
-    """Name the first guard that holds, with the words by which it does."""
-    for guard in rule.unless:
-        found = reading.find(guard)
-        if found:
-            said = dict.fromkeys(leaf.text for leaf in found[0].leaves() if leaf.text)
-            return _name(guard) + "".join(f"「{word}」" for word in said)
-    return ""
+def _held(condition: Condition, reading: Reading) -> str:
+    """Name a condition that holds, with the words by which it does; empty where it does not."""
+    found = reading.find(condition)
+    if not found:
+        return ""
+    said = dict.fromkeys(leaf.text for leaf in found[0].leaves() if leaf.text)
+    name = f"词库 {found[0].name}" if isinstance(condition, Lexicon) else _name(condition, short=bool(said))
+    return name + "".join(f"「{word}」" for word in said)
 
 
-def _name(condition: Condition) -> str:
-    """Name a condition the way a moderator wrote it, as short as it goes."""
+def _name(condition: Condition, *, short: bool = False) -> str:
+    """Name a condition the way a moderator wrote it; `short`: the kind only, where the words found say the rest."""
+    kind = type(condition).__name__
+    named = {"Context": "情境", "Guard": "护栏", "Signal": "信号"}.get(kind)
+    if named:
+        return f"{named} {getattr(condition, 'name', '')}"
     fields: Sequence[str] = getattr(condition, "fields", TEXT)
     where = "" if "text" in fields else f"（在 {'、'.join(fields)}）"
-    if isinstance(condition, Lexicon):
-        return f"词库 {'、'.join(sorted(condition.names))}{where}"
-    if isinstance(condition, HandleOf):
-        return " ".join(("联系方式", *sorted(condition.types))) + where
-    if isinstance(condition, Pattern):
-        return f"正则 {condition.regex:.24}{where}"
-    kind = type(condition).__name__
-    names = {"Context": "情境", "Guard": "护栏", "Signal": "信号"}
-    if kind in names:
-        return f"{names[kind]} {getattr(condition, 'name', '')}"
-    joined = "、".join(_name(part) for part in getattr(condition, "parts", ()))
-    return f"{ {'AllOf': '同时', 'AnyOf': '任一', 'NoneOf': '没有'}[kind] } {joined}"
+    return f"{_KIND[kind]}{'' if short else _rest(condition)}{where}"
+
+
+_KIND: Final = {
+    "Lexicon": "词库", "HandleOf": "联系方式", "Pattern": "正则", "AllOf": "同时", "AnyOf": "任一", "NoneOf": "没有",
+}  # fmt: skip
+
+
+def _rest(condition: Condition) -> str:
+    """Say what a condition that has no name of its own asks for."""
+    match condition:
+        case Lexicon(names=names) | HandleOf(types=names):
+            return " " * bool(names) + "、".join(sorted(names))
+        case Pattern(regex=regex):
+            return f" {regex:.24}"
+        case _:
+            return " " + "、".join(_name(part) for part in getattr(condition, "parts", ()))

@@ -41,6 +41,21 @@ class Joined:
         """Yield the indexes of the texts in which RE2 finds something: ten times faster where hardly any text does."""
         return _holding(search, self.encoded, _BYTES)
 
+    def meeting(self, search: Callable[[bytes, int], Any]) -> Iterator[int]:
+        """Yield the indexes of the texts in which a pattern may match that takes what they are joined by for ^ and $.
+
+        Too many, where it runs over into the next text; never too few.
+        """
+        at = last = 0
+        while match := search(self.encoded, last):
+            start = match.start() + len(_BYTES) * self.encoded.startswith(_BYTES, match.start())
+            at += self.encoded.count(_BYTES, last, start) - (last > 0 and self.encoded.startswith(_BYTES, last))
+            yield at
+            last = self.encoded.find(_BYTES, start)
+            if last < 0:
+                return
+            at += 1
+
     def spread(self, matches: Iterable[Match]) -> Iterator[tuple[int, int, int, int]]:
         """Tell for matches in order of their ends which text each is in, and where in that: text, start, end, term."""
         at, begin, limit = 0, 0, len(self.parts[0])

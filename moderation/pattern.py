@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import re2
 
+from moderation.fold import JOINT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -40,6 +42,8 @@ class Search:
     def __init__(self, regex: str) -> None:
         self._search = compile_pattern(regex).search
         self.needs = needs(regex)
+        #: The search of many texts joined, for a pattern whose needs tell too little.
+        self.among = compile_pattern(_unanchored(regex)).search if not self.needs or _common(self.needs) else None
 
     def __call__(self, encoded: bytes) -> tuple[int, int] | None:
         """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.
@@ -111,11 +115,27 @@ def _of_part(code: Any, argument: Any) -> Iterator[_Need]:
 def _best(needs_: Iterable[_Need]) -> _Need | None:
     """Return the need that sieves best: long words, then few of them; a single letter is in every English text."""
     good = [need for need in needs_ if len(need) <= MOST_WORDS and all(map(_tells, need))]
-    return max(good, key=lambda need: (min(map(len, need)), -len(need)), default=None)
+    return max(good, key=lambda need: (min(map(len, need)), not _common(need), -len(need)), default=None)
+
+
+def _common(need: _Need) -> bool:
+    """Tell whether a need is met by half of all chat: any number will do."""
+    return any(len(word) == 1 and word.isdigit() for word in need)
 
 
 def _tells(word: str) -> bool:
     return bool(word.strip()) and (len(word) > 1 or not (word.isascii() and word.isalpha()))
+
+
+def _unanchored(regex: str) -> str:
+    """Let ^ and $ also stand for what texts are joined by, which a match then holds."""
+    out, in_class, escaped = [], False, False
+    for char in regex:
+        anchor = char in "^$" and not (in_class or escaped)
+        out.append(f"(?:{char}|{JOINT})" if anchor else char)
+        in_class = not escaped and (char == "[" or (in_class and char != "]"))
+        escaped = char == "\\" and not escaped
+    return "".join(out)
 
 
 def regexes(conditions: Sequence[Any]) -> Iterator[str]:

@@ -70,12 +70,15 @@ class RuleSet:
         self._patterns = {regex: Search(regex) for rule in self.rules for regex in regexes(rule.conditions)}
         needs: dict[str, list[Key]] = {}
         for regex, search in self._patterns.items():
-            for word in search.needs:
+            for word in search.needs if search.among is None else ():
                 needs.setdefault(word, []).append(pattern_key(regex))
         words = [*lexicon, *(word for word in needs if word not in lexicon)]
         self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(lexicon.get(w, ())) for w in words)
         keys = [(*(t.lexicon for t in lexicon.get(w, ())), *needs.get(w, ())) for w in words]
-        every = dict.fromkeys([ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *chain.from_iterable(keys)])
+        among = {pattern_key(regex): search.among for regex, search in self._patterns.items() if search.among}
+        wanted = {key for rule in self.rules for clause in rule.clauses() for key in clause}
+        among = {key: search for key, search in among.items() if key in wanted or f"{CARRIED}{key}" in wanted}
+        every = dict.fromkeys([ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *among, *chain.from_iterable(keys)])
         #: The bit of each key in the mask of a text; what the sender carries about has the same, `carried` bits higher.
         self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every)}
         self.carried = len(every)
@@ -83,6 +86,8 @@ class RuleSet:
         self.everywhere: Mapping[Key, int] = {key: bit | bit << self.carried for key, bit in self.bits.items()}
         #: The bits that each word of the matcher sets.
         self.masks: tuple[int, ...] = tuple(map(self._mask, keys))
+        #: Patterns that no word tells of are searched in all texts at once: their bits and searches.
+        self.among = tuple((self.bits[key], search) for key, search in among.items())
         self.matcher = automaton(words, plain=plain)
         hidden = _hidden(lexicon)
         self.alike = Alike(list(hidden), plain=plain)

@@ -286,6 +286,9 @@ class Scanner:
             text.mask |= masks[index]
             if terms[index]:
                 text.note(view(text.folded), start, end, terms[index])
+        for bit, search in self._rules.among:
+            for at in joined.meeting(search):
+                of[at][0].mask |= bit
 
     def _unmask(self, joined: Joined, of: Sequence[_Of]) -> None:
         """Note disguised terms; where only weak ones are found and nothing else, there must be two of them."""
