@@ -8,11 +8,13 @@ be worth trying: at least one key of every set; no sets where that cannot be tol
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from msgspec import Struct
 
 from moderation.actions import Field
+from moderation.context import CHANNELS_OF
+from moderation.events import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,7 +110,9 @@ class Context(Struct, frozen=True, tag=True):
         return (ANYWHERE,) if reading.fact(self.name) else ()
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
-        return ()
+        if self.name == NEW:
+            return (frozenset({NEW_KEY}),)
+        return (frozenset(map(channel_key, CHANNELS_OF[self.name])),) if self.name in CHANNELS_OF else ()
 
 
 class Guard(Struct, frozen=True, tag=True):
@@ -192,8 +196,19 @@ RUN_KEY: Final = "=run"
 #: Of messages whose clauses begin or end with the characters of a term.
 ACROSTIC_KEY: Final = "=acrostic"
 SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY, ACROSTIC_KEY)
+#: Keys of where a message is said, and of senders who are new: a rule for others is not tried.
+NEW: Final = "new"
+NEW_KEY: Final = "#new"
 #: Stands before the key of something in the sender's name, guild or signature.
 CARRIED: Final = "@"
+
+
+def channel_key(channel: str) -> Key:
+    """Return the key of messages in a channel."""
+    return f"#{channel}"
+
+
+CONTEXT_KEYS: Final = (NEW_KEY, *map(channel_key, get_args(Channel)))
 
 
 def pattern_key(regex: str) -> Key:

@@ -10,16 +10,14 @@ many at once, because reading them in one pass costs a fraction; what it finds d
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from moderation import campaign, decide
 from moderation.actions import Hit, Source
-from moderation.conditions import Context, Found, holds
-from moderation.context import CHANNELS_OF, is_new
+from moderation.conditions import NEW_KEY, Found, holds
 from moderation.decide import Decision, Finding, Outcome
-from moderation.events import Channel, ChatEvent
 from moderation.reading import Reader, Reading
 from moderation.recall import Recall
 from moderation.windows import DEPTH, DISTINCT, JOIN_MS, SHORT, Entry, Timeline, Windows, pieces, within
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moderation.campaign import Sighting
+    from moderation.events import ChatEvent
     from moderation.rule import Count, Rule
     from moderation.ruleset import RuleSet
     from moderation.standing import Standing, Strike
@@ -57,8 +56,7 @@ class Moderator:
         self.windows.horizon_ms = max([JOIN_MS, *spans])
         self._floods = tuple((r, r.count) for r in rules.always if r.count and counts_everything(r))
         self._flood_from = min((count.at_least for _, count in self._floods), default=DEPTH + 1)
-        others = [r for r in rules.always if not counts_everything(r)]
-        self._always = {c: tuple(r for r in others if _speaks_of(r, c)) for c in get_args(Channel)}
+        self._always = tuple(r for r in rules.always if not counts_everything(r))
 
     def judge(self, events: Sequence[ChatEvent]) -> list[Finding]:
         """Find what is in events, in order, and remember them in the windows."""
@@ -66,11 +64,11 @@ class Moderator:
 
     def _judge(self, reading: Reading) -> Finding:
         event = reading.event
-        new = is_new(event, self.rules.policy.bounds)
+        new = bool(reading.mask & self.rules.bits[NEW_KEY])
         if new and (names := self.recall.names(event)):
             reading = self._reader.renamed(reading, names)
         self.recall.recognise(reading)
-        matched = list(self._matched(reading)) if reading.mask or self._always[event.channel] else ()
+        matched = list(self._matched(reading))
         entry = self._entry(reading, matched)
         timeline = self.windows.add(event.sender.account_id, entry)
         hits = (
@@ -113,7 +111,7 @@ class Moderator:
         """Yield the rules whose condition and context hold, with the place; guards and counts are still to come."""
         for rule in self.rules.candidates(reading.mask):
             yield from self._try(rule, reading)
-        for rule in self._always[reading.event.channel]:
+        for rule in self._always:
             yield from self._try(rule, reading)
 
     @staticmethod
@@ -236,12 +234,6 @@ class Moderator:
 
 #: A rule without a condition is about the whole message.
 _WHOLE: Final = Found(-1, -1, "text")
-
-
-def _speaks_of(rule: Rule, channel: Channel) -> bool:
-    """Tell whether a rule's context can hold in a channel, as far as the channel alone decides that."""
-    named = [c.name for c in rule.context if isinstance(c, Context)]
-    return all(channel in CHANNELS_OF.get(name, (channel,)) for name in named)
 
 
 def counts_everything(rule: Rule) -> bool:

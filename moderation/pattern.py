@@ -43,7 +43,8 @@ class Search:
         self._search = compile_pattern(regex).search
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
-        self.among = compile_pattern(_unanchored(regex)).search if not self.needs or _common(self.needs) else None
+        told = self.needs and not _common(self.needs)
+        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex)).search
 
     def __call__(self, encoded: bytes) -> tuple[int, int] | None:
         """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.
@@ -125,6 +126,23 @@ def _common(need: _Need) -> bool:
 
 def _tells(word: str) -> bool:
     return bool(word.strip()) and (len(word) > 1 or not (word.isascii() and word.isalpha()))
+
+
+def _selective(regex: str) -> bool:
+    """Tell whether a pattern names a character or a few; one that is all dots and wide ranges is met by most texts."""
+    try:
+        return any(_few(parser.parse(regex)))
+    except re.error:
+        return False
+
+
+def _few(items: Iterable[Any]) -> Iterator[bool]:
+    for code, argument in items:
+        yield bool(_letters(code, argument))
+        if code is op.SUBPATTERN or code in (op.MAX_REPEAT, op.MIN_REPEAT):
+            yield from _few(argument[-1])
+        elif code is op.BRANCH:
+            yield all(any(_few(branch)) for branch in argument[1])
 
 
 def _unanchored(regex: str) -> str:

@@ -44,7 +44,7 @@ class Reading:
         self.event = event
         self.texts = texts
         self._found: dict[int, Sequence[Found]] = {}
-        self.mask = 0
+        self.mask = rules.about(event)
         self.handles: tuple[Handle, ...] = ()
         for field, text in texts.items():
             self.mask |= text.mask if field in TEXT else text.mask << rules.carried

@@ -87,7 +87,8 @@ class Rule(Struct, frozen=True):
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         """Return what a message must hold for the rule to be worth trying: a key of every set. Empty: try always."""
-        return self.when.clauses() if self.when else ()
+        parts = (*((self.when,) if self.when else ()), *self.context)
+        return tuple(clause for part in parts for clause in part.clauses())
 
     def in_force(self, event: ChatEvent) -> bool:
         """Tell whether the rule applies to this event at all: not expired, and inside its trial if it is one."""

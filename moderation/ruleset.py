@@ -6,14 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import re2
 from msgspec import Struct
 
 from moderation.alike import Alike, alike
-from moderation.conditions import CARRIED, DISGUISED_KEY, HANDLE_KEY, SIGN_KEYS, Condition, Key, pattern_key
+from moderation.conditions import (
+    CARRIED,
+    CONTEXT_KEYS,
+    DISGUISED_KEY,
+    HANDLE_KEY,
+    NEW_KEY,
+    SIGN_KEYS,
+    Condition,
+    Key,
+    channel_key,
+    pattern_key,
+)
+from moderation.context import is_new
+from moderation.events import Channel, ChatEvent
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
@@ -78,7 +91,9 @@ class RuleSet:
         among = {pattern_key(regex): search.among for regex, search in self._patterns.items() if search.among}
         wanted = {key for rule in self.rules for clause in rule.clauses() for key in clause}
         among = {key: search for key, search in among.items() if key in wanted or f"{CARRIED}{key}" in wanted}
-        every = dict.fromkeys([ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *among, *chain.from_iterable(keys)])
+        every = dict.fromkeys(
+            [ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *CONTEXT_KEYS, *among, *chain.from_iterable(keys)]
+        )
         #: The bit of each key in the mask of a text; what the sender carries about has the same, `carried` bits higher.
         self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every)}
         self.carried = len(every)
@@ -104,13 +119,19 @@ class RuleSet:
         self.finder = HandleFinder(contents.grammar, contents.official)
         self._clauses = tuple(tuple(self._required(rule)) for rule in self.rules)
         self.always = tuple(rule for rule, clauses in zip(self.rules, self._clauses, strict=True) if not clauses)
-        self._triggered = _index(self._clauses)
+        self._new = self.bits[NEW_KEY]
+        self._said_in = {channel: self.bits[channel_key(channel)] for channel in get_args(Channel)}
+        self._triggered = _index(self._clauses, self._mask(CONTEXT_KEYS))
         self._triggers = sum(self._triggered)
 
     @cached_property
     def by_id(self) -> Mapping[str, Rule]:
         """Return every rule by its id, also those that are draft or off."""
         return {rule.id: rule for rule in self.contents.rules}
+
+    def about(self, event: ChatEvent) -> int:
+        """Return the bits of where an event was said and by whom."""
+        return self._said_in[event.channel] | (self._new if is_new(event, self.policy.bounds) else 0)
 
     def candidates(self, mask: int) -> list[Rule]:
         """Return the rules that a message with these bits could satisfy, in file order, besides those in `always`."""
@@ -162,11 +183,14 @@ def _hidden(lexicon: Mapping[str, Sequence[Term]]) -> dict[str, tuple[Term, ...]
     return hidden
 
 
-def _index(rules: Sequence[tuple[int, ...]]) -> Mapping[int, list[int]]:
-    """Sort rules by the rarest thing they need: the bits of the clause that has the fewest stand for the rule."""
+def _index(rules: Sequence[tuple[int, ...]], context: int) -> Mapping[int, list[int]]:
+    """Sort rules by the rarest thing they need: the bits of the clause that has the fewest stand for the rule.
+
+    A clause about the context (`context` has its bits) stands for a rule that has no other.
+    """
     triggered: dict[int, list[int]] = {}
     for i, clauses in enumerate(rules):
-        clause = min(clauses, key=int.bit_count, default=0)
+        clause = min((c for c in clauses if not c & context), key=int.bit_count, default=min(clauses, default=0))
         while clause:
             bit = clause & -clause
             clause ^= bit
