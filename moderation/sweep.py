@@ -76,8 +76,9 @@ class Sweep(Struct, frozen=True):
         return ladder.step(worst.evidence.who.tier, number)  # type: ignore[arg-type]  # tier() wrote it
 
     def _actions(self, worst: Sighting, step: Step, pieces: Sequence[Sighting]) -> Iterator[Action]:
-        if step.retract:
-            yield self._order(worst, "retract", "message", FOREVER, messages=tuple(one.event_id for one in pieces))
+        still = tuple(one.event_id for one in pieces if one.verdict != "act")  # the others were taken down at once
+        if step.retract and still:
+            yield self._order(worst, "retract", "message", FOREVER, messages=still)
         if step.mute_s is not None:
             yield self._order(worst, "mute", step.mute_scope, step.mute_s, shadow=step.shadow)
         if step.ban_s is not None:

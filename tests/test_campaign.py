@@ -293,12 +293,11 @@ def test_who_proved_it_climbs_further_than_who_was_only_suspected() -> None:
     strong = sure(found(account="a1", **TIERS["new"]))
     weak = sure(found(account="a2", verdict="review", score=50, handles=(QQ,), **TIERS["new"]))
     assert orders(swept(strong, weak).actions) == [
-        ("a1", "revert", None),
         ("a1", "mute", 86_400),
         ("a2", "revert", None),
         ("a2", "mute", 3600),
     ]
-    assert orders(swept(strong, campaigns=CampaignPolicy(step=1)).actions)[1] == ("a1", "mute", 3600)
+    assert orders(swept(strong, campaigns=CampaignPolicy(step=1)).actions) == [("a1", "mute", 3600)]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +339,7 @@ def test_a_text_that_a_crowd_says_is_for_a_human(tier: str, verdict: Verdict, ac
 def test_a_step_that_asks_for_a_human_does_both() -> None:
     one = sure(found(label="poaching", hits=(hit("poaching"),), handles=(QQ,), **TIERS["established"]))
     actions, cases = swept(one)
-    assert [a.action for a in actions] == ["revert", "mute"]
+    assert [a.action for a in actions] == ["mute"]
     assert [(c.why_human, c.judgement.verdict) for c in cases] == [("policy", "act")]
 
 
@@ -350,14 +349,14 @@ def test_a_bare_bad_handle_counts_as_a_contact() -> None:
     assert {(a.label, a.reason_code) for a in actions} == {("contact", "contact.retract"), ("contact", "contact.mute")}
 
 
-def test_every_message_of_a_member_comes_down_and_it_is_punished_for_the_worst() -> None:
+def test_what_is_still_up_of_a_member_comes_down_and_it_is_punished_for_the_worst() -> None:
     pieces = [
         sure(found(number=1, verdict="review", score=90, **TIERS["new"])),
         sure(found(number=2, score=75, label="poaching", hits=(hit("poaching"),), **TIERS["new"])),
         sure(found(number=3, verdict="review", score=95, **TIERS["new"])),
     ]
     down, ban = swept(*pieces).actions
-    assert down.target.message_ids == ("e1", "e2", "e3")
+    assert down.target.message_ids == ("e1", "e3"), "e2 was enough alone: it came down at once"
     assert (ban.action, ban.event_id, ban.label, ban.evidence) == ("ban", "e2", "poaching", pieces[1].evidence)
 
 
@@ -376,7 +375,7 @@ def test_an_action_id_depends_on_campaign_kind_and_account_alone() -> None:
     other = sure(found("来我们区发展转会费现金日结", number=2, account="a1", score=99, **TIERS["new"]))
     first, second = swept(one).actions, swept(other).actions
     assert [a.action_id for a in first] == [a.action_id for a in second]
-    assert len({a.action_id for a in (*first, *swept(sure(found(account="a2", **TIERS["new"]))).actions)}) == 4
+    assert len({a.action_id for a in (*first, *swept(sure(found(account="a2", **TIERS["new"]))).actions)}) == 2
 
 
 def test_a_case_holds_the_message_as_far_as_it_is_remembered() -> None:
