@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: demo test check format lint types contracts bench clean
+.PHONY: demo test check format lint types contracts bench detection clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -17,6 +17,9 @@ check: .venv/ready
 
 bench: .venv/ready
 	@$(BIN)/python bench/stream.py $(ARGS)
+
+detection: .venv/ready
+	@$(BIN)/python bench/detection.py $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format .

@@ -54,7 +54,7 @@ CLASSES: Final = frozenset(
     {
         "rmt_offer", "rmt_short", "rmt_disguised", "topup_offer", "topup_disguised", "boost_offer", "boost_disguised",
         "private_server", "cheat", "cheat_sale", "job", "grey_goods", "contact_word", "contact_disguised", "lure",
-        "organise", "insider", "poach_disguised", "code_request", "money_back", "service_fraud", "gamble_hard",
+        "organise", "insider", "code_request", "money_back", "service_fraud", "gamble_hard",
         "porn_hard",
     }
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Campaigns for people: the list, one in full, and the file for the lawyers. Reads the ledger and changes nothing.
+"""Campaigns for people: the list, one in full, marks on handles, and the file for the lawyers.
 
 An exported file is a chain: every line carries the BLAKE2b-256 of the one before it, and the last line carries how many
 there are. Whoever changes, drops, adds or moves a line breaks the chain there, and `broken` says where. Whoever can
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import msgspec
 from rich import box
@@ -21,13 +21,16 @@ from rich.text import Text
 from console import words
 from console.show import marked, visible
 from console.words import say
+from moderation.actions import HandleType
+from moderation.campaign import handle_key
 from moderation.errors import SettingsError
+from moderation.fold import fold, squeeze
 from streams.ledger import RedisLedger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from moderation.campaign import Campaign, Member, Sighting
+    from moderation.campaign import Campaign, Mark, Member, Sighting
     from streams.campaigns import Campaigns
     from streams.settings import Settings
 
@@ -47,6 +50,26 @@ async def newest(settings: Settings, most: int) -> list[Campaign]:
 async def find(settings: Settings, campaign_id: str) -> Campaign | None:
     """Return one campaign, None if the ledger does not know it. Raises SettingsError, StoreUnavailable."""
     return await _asked(settings, lambda campaigns: campaigns.find(campaign_id))
+
+
+async def put_mark(settings: Settings, key: str, mark: Mark | None) -> None:
+    """Mark a handle as bad or allowed, or take its mark back. Raises SettingsError, StoreUnavailable."""
+    await _asked(settings, lambda c: {"bad": c.mark_bad, "allowed": c.allow_handle, None: c.unmark}[mark](key))
+
+
+def key_of(kind: str, value: str) -> str:
+    """Return the key of a handle as somebody typed it. Raises SettingsError for what is none.
+
+    >>> key_of("qq", "738 192-0465"), key_of("wx", "Mao_Mao")
+    ('num:7381920465', 'wx:mao_mao')
+    """
+    folded = fold(value).text.strip()
+    digits = squeeze(folded)
+    canonical = digits if digits.isdigit() else folded
+    if kind not in get_args(HandleType) or len(canonical.split()) != 1:
+        kinds = "、".join(get_args(HandleType))
+        raise SettingsError(say(f"这不是联系方式；类型可写：{kinds}", f"this is no handle; types: {kinds}"))
+    return handle_key(kind, canonical)
 
 
 async def _asked(settings: Settings, question: Callable[[Campaigns], Awaitable[T]]) -> T:

@@ -17,7 +17,10 @@ from console.words import say
 from moderation.errors import QingliuError, RuleSetRejected, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from console.doctor import Check
+    from moderation.campaign import Campaign, Mark
     from moderation.events import ChatEvent
     from moderation.moderator import Moderator
     from moderation.ruleset import RuleSet
@@ -60,6 +63,12 @@ app = typer.Typer(
 )
 topics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=say("Kafka 主题", "Kafka topics."))
 app.add_typer(topics, name="topics")
+campaigns = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help=say("团伙：一起发同一个联系方式或同一套话的账号", "Accounts that drop one handle or say one script."),
+)
+app.add_typer(campaigns, name="campaigns")
 
 Rules = Annotated[
     list[Path] | None,
@@ -74,6 +83,9 @@ Rules = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help=say("输出 JSON", "Print JSON."))]
+CampaignId = Annotated[str, typer.Argument(metavar="ID", help=say("团伙编号", "The campaign's id."))]
+HandleKind = Annotated[str, typer.Argument(metavar="TYPE", help=say("qq、wx、url……", "qq, wx, url, …"))]
+HandleValue = Annotated[str, typer.Argument(metavar="VALUE", help=say("号码、账号或网址", "Number, id or address."))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("只预览，不执行", "Show what would be done."))]
 
 
@@ -150,9 +162,9 @@ def explain(  # noqa: PLR0913  what is known of a message is many things
     if json:
         _print_json(found)
         return
-    from console.show import explanation, printer  # noqa: PLC0415
+    from console.show import explanation  # noqa: PLC0415
 
-    printer().print(explanation(found, event))
+    _print(explanation(found, event))
 
 
 def _event(text: str, channel: str, sender: dict[str, Any], recipient: dict[str, Any]) -> ChatEvent:
@@ -197,7 +209,7 @@ def revert(
     import asyncio  # noqa: PLC0415
 
     from console import revert as undoing  # noqa: PLC0415
-    from console.show import printer, undone  # noqa: PLC0415
+    from console.show import undone  # noqa: PLC0415
 
     command = undoing.order(action_id, account, operator, reason)
     undo = asyncio.run(undoing.carry_out(_settings(), command, wait=wait and not dry_run, dry_run=dry_run))
@@ -214,7 +226,7 @@ def revert(
     if json:
         _print_json(undo)
     else:
-        printer().print(undone(undo, dry_run=dry_run))
+        _print(undone(undo, dry_run=dry_run))
     if wait and not dry_run and undo.revert is None:
         raise Unreachable(
             say(
@@ -270,9 +282,9 @@ def doctor(*, rules: Rules = None, json: Json = False) -> None:
     if json:
         _print_json(checks)
     else:
-        from console.show import checkup, printer  # noqa: PLC0415
+        from console.show import checkup  # noqa: PLC0415
 
-        printer().print(checkup(checks))
+        _print(checkup(checks))
     raise typer.Exit(_verdict(checks))
 
 
@@ -307,9 +319,9 @@ def config(*, json: Json = False) -> None:
     if json:
         _print_json({name: {"value": value, "source": source} for name, value, source in settings})
         return
-    from console.show import printer, settings_table  # noqa: PLC0415
+    from console.show import settings_table  # noqa: PLC0415
 
-    printer().print(settings_table(settings))
+    _print(settings_table(settings))
 
 
 @app.command(help=say("演示：内嵌服务器、假玩家、实时处罚", "Play chat against embedded servers, live."))
@@ -337,6 +349,122 @@ def demo(
     raise typer.Exit(asyncio.run(play(_settings(rules), Script(seconds, rate, file, seed), json=json)))
 
 
+# --- campaigns
+
+
+@campaigns.command("list", help=say("列出团伙，最近有人加入的在前", "List campaigns, those joined last first."))
+def list_campaigns(
+    *, most: Annotated[int, typer.Option(min=1, max=200, help=say("最多几个", "At most."))] = 20, json: Json = False
+) -> None:
+    """Print the campaigns that were reached."""
+    import asyncio  # noqa: PLC0415
+
+    from console.campaigns import listing, newest  # noqa: PLC0415
+
+    found = asyncio.run(newest(_settings(), most))
+    if json:
+        _print_json(found)
+    elif found:
+        _print(listing(found))
+    else:
+        typer.echo(say("还没有团伙", "no campaigns yet"), err=True)
+
+
+@campaigns.command("show", help=say("显示一个团伙：成员和证据", "Show a campaign: members and evidence."))
+def show_campaign(campaign_id: CampaignId, *, json: Json = False) -> None:
+    """Exit 1 if there is no such campaign."""
+    from console.campaigns import dossier  # noqa: PLC0415
+
+    one = _campaign(campaign_id)
+    if json:
+        _print_json(one)
+    else:
+        _print(dossier(one))
+
+
+@campaigns.command(
+    "export",
+    help=say(
+        "导出一个团伙的全部证据，每行带上一行的指纹", "Export the evidence in order, each line with a hash of the last."
+    ),
+)
+def export_campaign(campaign_id: CampaignId) -> None:
+    """Print the file; the hash of its last line, to be kept elsewhere, goes to stderr."""
+    from console.campaigns import exported  # noqa: PLC0415
+
+    lines = list(exported(_campaign(campaign_id)))
+    sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
+    _tell_fingerprint(lines)
+
+
+@campaigns.command("verify", help=say("检查导出的文件有没有被改过", "Tell whether an exported file was changed."))
+def verify_export(
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(help=say("导出的文件，- 为标准输入", "The file; - is stdin."))
+    ],
+) -> None:
+    """Exit 1 where the chain breaks. Who made a new chain is known by the hash of the last line, on stderr."""
+    from console.campaigns import broken  # noqa: PLC0415
+
+    lines = file.read().decode(errors="replace").removesuffix("\n").split("\n")
+    at = broken(lines)
+    if at is not None:
+        typer.echo(say(f"第 {at} 行接不上", f"the chain breaks at line {at}"), err=True)
+        raise typer.Exit(FINDINGS)
+    _tell_fingerprint(lines)
+
+
+@campaigns.command(
+    "mark", help=say("标为恶意：谁发它，谁立刻算团伙成员", "Whoever drops this handle is a member at once.")
+)
+def mark_handle(kind: HandleKind, value: HandleValue, *, dry_run: DryRun = False) -> None:
+    """Mark a handle as bad."""
+    _mark(kind, value, "bad", dry_run=dry_run)
+
+
+@campaigns.command(
+    "allow", help=say("标为正当：谁发它都不再算进团伙", "Nobody joins a campaign by this handle any more.")
+)
+def allow_handle(kind: HandleKind, value: HandleValue, *, dry_run: DryRun = False) -> None:
+    """Mark a handle as harmless. Members stay members; reverting what befell them is another matter."""
+    _mark(kind, value, "allowed", dry_run=dry_run)
+
+
+@campaigns.command("unmark", help=say("去掉标记", "Take a mark back."))
+def unmark_handle(kind: HandleKind, value: HandleValue, *, dry_run: DryRun = False) -> None:
+    """Take a mark back."""
+    _mark(kind, value, None, dry_run=dry_run)
+
+
+def _mark(kind: str, value: str, mark: Mark | None, *, dry_run: bool) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from console.campaigns import key_of, put_mark  # noqa: PLC0415
+
+    key, settings = key_of(kind, value), _settings()
+    if not dry_run:
+        asyncio.run(put_mark(settings, key, mark))
+    done = {"bad": say("恶意", "bad"), "allowed": say("正当", "allowed"), None: say("无标记", "unmarked")}[mark]
+    typer.echo(f"{key} → {done}" + (say("（只是预览）", " (a preview only)") if dry_run else ""))
+
+
+def _campaign(campaign_id: str) -> Campaign:
+    import asyncio  # noqa: PLC0415
+
+    from console.campaigns import find, unknown  # noqa: PLC0415
+
+    found = asyncio.run(find(_settings(), campaign_id))
+    if found is None:
+        raise _told(SettingsError(unknown(campaign_id)), FINDINGS)
+    return found
+
+
+def _tell_fingerprint(lines: list[str]) -> None:
+    from console.campaigns import fingerprint  # noqa: PLC0415
+
+    typer.echo(say("末行指纹 ", "hash of the last line ") + fingerprint(lines[-1]), err=True)
+
+
 # --- what the commands share
 
 
@@ -358,6 +486,12 @@ def _moderator(rules: list[Path] | None) -> Moderator:
     from moderation.moderator import Moderator  # noqa: PLC0415
 
     return Moderator(_ruleset(rules))
+
+
+def _print(shown: RenderableType) -> None:
+    from console.show import printer  # noqa: PLC0415
+
+    printer().print(shown)
 
 
 def _print_json(value: object) -> None:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from console.doctor import Check
     from console.revert import Undo
-    from moderation.actions import Action, Hit, Span
+    from moderation.actions import Action, Handle, Span
     from moderation.events import ChatEvent
-    from moderation.explain import Explanation, Missed, TermSeen
+    from moderation.explain import Explanation, Missed, Part, Score, TermSeen
     from streams.settings import Setting
 
 HIDDEN: Final = "reverse dim"
@@ -44,7 +44,7 @@ _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 _STACKING: Final = ((0x300, 0x36F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
 _SELECTORS: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 #: How an explanation names a condition by its word in rule files.
-_NAMED: Final = re.compile(r"(情境|信号) (\w+)")
+_NAMED: Final = re.compile(r"(情境|信号|读法) (\w+)")
 _SPACES: Final = frozenset(" \u3000")
 
 
@@ -107,7 +107,7 @@ def _sections(found: Explanation, event: ChatEvent) -> Iterator[RenderableType]:
     yield _message(found, event)
     yield _facts(found)
     if found.hits:
-        yield _hits(found.hits, event)
+        yield _hits(found, event)
     if found.terms:
         yield _terms(found.terms, event)
     if found.missed:
@@ -126,9 +126,16 @@ def _message(found: Explanation, event: ChatEvent) -> Panel:
 def _score(found: Explanation) -> str:
     if not found.scores:
         return say("没有规则命中", "no rule hit")
-    label, score = max(found.scores.items(), key=lambda one: one[1])
-    bars = f"（{say('转人工', 'review')} {found.review_at}，{say('处罚', 'act')} {found.act_at}）"
-    return f"{words.LABELS[label]} {score:g} {say('分', 'points')}{bars}"
+    first = found.scores[0]
+    bars = f"（{say('转人工', 'review')} {first.review_at}，{say('处罚', 'act')} {first.act_at}）"
+    return _points(first) + bars
+
+
+def _points(score: Score) -> str:
+    """Say the points of a label, and how many are wanting."""
+    to = say("处罚", "act") if score.points >= score.review_at else say("转人工", "review")
+    short = f"，{say(f'离{to}差', f'short of {to} by')} {score.short:g}" if score.short else ""
+    return f"{words.LABELS[score.label]} {score.points:g} {say('分', 'points')}{short}"
 
 
 def _speaker(event: ChatEvent) -> Text:
@@ -163,15 +170,29 @@ def _facts(found: Explanation) -> Table:
         say("归一后", "folded"): Text(visible(found.folded)),
         say("去分隔", "squeezed"): Text(visible(found.squeezed) if found.squeezed != found.folded else ""),
         say("分词", "words"): Text(" / ".join(map(visible, found.tokens))),
-        say("联系方式", "handles"): Text("，".join(f"{h.type} {visible(h.value)}" for h in found.handles)),
+        say("另读出", "read as"): Text("，".join(dict.fromkeys(_read(found.terms))), "yellow"),
+        say("联系方式", "handles"): Text("，".join(f"{h.type} {visible(h.value)}{_of(h)}" for h in found.handles)),
         say("伪装", "signals"): Text("，".join(words.SIGNALS[name] for name in found.signals), "yellow"),
         say("情境", "context"): Text("，".join(words.FACTS[name] for name in found.facts)),
         say("玩家分层", "tier"): Text(words.TIERS[found.tier]),
+        say("其他类别", "also"): Text("；".join(map(_points, found.scores[1:]))),
     }
     for name, value in rows.items():
         if value.plain:
             table.add_row(name, value)
     return table
+
+
+def _read(terms: Iterable[TermSeen]) -> Iterator[str]:
+    """Say what counts although it is not written: 袋练＝代练（谐音）."""
+    for term in terms:
+        if term.view not in ("plain", "squeezed") and not term.dropped and term.text != term.term:
+            yield f"{visible(term.text)}＝{term.term}（{words.VIEWS[term.view]}）"
+
+
+def _of(handle: Handle) -> str:
+    said = [words.FIELDS[handle.field]] * (handle.field != "text") + [words.SIGNALS["disguised"]] * handle.obfuscated
+    return f"（{'，'.join(said)}）" if said else ""
 
 
 def _grid(title: str, *columns: str) -> Table:
@@ -181,22 +202,31 @@ def _grid(title: str, *columns: str) -> Table:
     return table
 
 
-def _hits(hits: Sequence[Hit], event: ChatEvent) -> Table:
+def _hits(found: Explanation, event: ChatEvent) -> Table:
     columns = ("规则", "类别", "分", "命中的字", "理由"), ("rule", "label", "points", "matched", "because")
     table = _grid(say("命中的规则", "Rules that hit"), *say_all(*columns))
-    for hit in hits:
+    for hit in found.hits:
         shadow = {"shadow": "（影子，不计分）", "canary": "（灰度）"}.get(hit.status, "")
         matched = _piece(event, hit.field, hit.span, hit.view) if hit.span else Text(say("整条", "all of it"), "dim")
         rule = Text.assemble(hit.rule, (shadow, "dim"))
-        table.add_row(rule, words.LABELS[hit.label], str(hit.weight), matched, Text(visible(hit.because)))
+        because = Text(visible(hit.because)).append(_sum(found.parts[hit.rule]), "dim")
+        table.add_row(rule, words.LABELS[hit.label], str(hit.weight), matched, because)
     return table
 
 
-def _piece(event: ChatEvent, field: str, span: Span, view: str) -> Text:
-    """Cut what matched out of its field, and say where that was if not plainly in the text."""
+def _sum(parts: Sequence[Part]) -> str:
+    """Say what made the points, on a line of its own, where it is more than the rule's own."""
+    if len(parts) == 1:
+        return ""
+    more = (f" {part.points:+d} {visible(_NAMED.sub(_in_chinese, part.name))}" for part in parts[1:])
+    return f"\n{parts[0].points}{''.join(more)}"
+
+
+def _piece(event: ChatEvent, field: str, span: Span, view: str, meant: str = "") -> Text:
+    """Cut what matched out of its field, and say where that was and how it was read, if not plainly in the text."""
     sender = event.sender
     raw = {"name": sender.name, "guild": sender.guild, "signature": sender.signature}.get(field) or event.text
-    where = [words.FIELDS[field]] * (field != "text") + [words.VIEWS.get(view, view)] * (view != "plain")
+    where = [words.FIELDS[field]] * (field != "text") + [words.VIEWS[view] + meant] * (view != "plain")
     piece = marked(raw[slice(*span)], [(0, span[1] - span[0])])
     return piece.append(f"（{'，'.join(where)}）", "dim") if where else piece
 
@@ -207,21 +237,22 @@ def _terms(terms: Sequence[TermSeen], event: ChatEvent) -> Table:
     for term in terms:
         counts = Text(f"不算：{term.dropped}", "yellow") if term.dropped else Text("算", "green")
         lexicon = "放行短语" if term.lexicon.startswith("=") else term.lexicon
-        table.add_row(Text(lexicon), _piece(event, term.field, term.span, term.view), counts)
+        table.add_row(Text(lexicon), _piece(event, term.field, term.span, term.view, f"：{term.term}"), counts)
     return table
 
 
 def _missed(missed: Sequence[Missed]) -> Table:
-    columns = ("规则", "满足", "为什么没有命中"), ("rule", "had", "why it did not hit")
+    columns = ("规则", "满足", "为什么没有命中", "若命中"), ("rule", "had", "why it did not hit", "if it had")
     table = _grid(say("差一点命中的规则", "Rules that nearly hit"), *say_all(*columns))
     for rule in missed:
-        why = f"被放过：{rule.spared_by}" if rule.spared_by else f"缺 {'、'.join(rule.missing)}" if rule.missing else ""
-        table.add_row(Text(rule.rule), f"{rule.had}/{rule.of}", Text(_NAMED.sub(_in_chinese, why)))
+        why = f"被放过：{rule.spared_by}" if rule.spared_by else f"缺 {'；'.join(rule.missing)}"
+        reason = Text(visible(_NAMED.sub(_in_chinese, why)))
+        table.add_row(Text(rule.rule), f"{rule.had}/{rule.of}", reason, _points(rule.would))
     return table
 
 
 def _in_chinese(named: re.Match[str]) -> str:
-    return f"{named[1]}“{(words.FACTS | words.SIGNALS).get(named[2], named[2])}”"
+    return f"{named[1]}“{(words.FACTS | words.SIGNALS | words.VIEWS).get(named[2], named[2])}”"
 
 
 def say_all(zh: tuple[str, ...], en: tuple[str, ...]) -> tuple[str, ...]:

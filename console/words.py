@@ -41,7 +41,11 @@ WHY_HUMAN: Final = {
 }  # fmt: skip
 TIERS: Final = {"vip": "大R", "paying": "付费玩家", "new": "新号", "established": "普通玩家"}
 FIELDS: Final = {"text": "正文", "name": "昵称", "guild": "公会名", "signature": "签名", "window": "连续几条"}
-VIEWS: Final = {"plain": "归一", "squeezed": "去分隔"}
+#: The ways to read a text; all but the first undo a disguise.
+VIEWS: Final = {
+    "plain": "归一", "squeezed": "去分隔", "sound": "谐音", "shape": "形近", "reversed": "倒写", "pinyin": "拼音",
+    "parts": "拆字", "unfilled": "夹字", "columns": "竖排", "heads": "藏头", "tails": "藏尾", "emoji": "表情",
+}  # fmt: skip
 CHANNELS: Final = {
     "all": "全部频道", "world": "世界", "private": "私聊", "guild": "公会", "team": "队伍", "trade": "交易",
     "horn": "喇叭", "nearby": "附近", "cross_server": "跨服",
@@ -50,6 +54,7 @@ SIGNALS: Final = {
     "disguised": "有伪装", "zero_width": "零宽字符", "combining": "叠加符号", "bidi": "方向控制符",
     "enclosed": "带圈字", "mixed_digits": "混用几种数字", "mixed_script": "混用几种文字", "separators": "字间夹符号",
     "long_run": "长串重复", "newlines": "换行刷屏", "truncated": "太长已截断", "obfuscated_handle": "联系方式有伪装",
+    "id_like": "有字母数字串", "acrostic": "藏头藏尾",
 }  # fmt: skip
 FACTS: Final = {
     **{name: f"{word}频道" for name, word in CHANNELS.items() if name != "all"},

@@ -107,8 +107,10 @@ class Alike:
     def _read(self, at: int, reading: _Reading, seen: Seen) -> Iterator[Spot]:
         for start, end, index in self._find(alike(seen.text)):
             for form in self._forms[index]:
-                if not form.backwards and end - start >= reading.shortest:
-                    yield Spot(at, reading.name, *seen.place(start, end), form.term)
+                place = seen.place(start, end)
+                typed = end - start == place[1] - place[0]  # nothing of it was spelled: a likeness, if anything
+                if not (form.backwards or typed) and end - start >= reading.shortest:
+                    yield Spot(at, reading.name, *place, form.term)
 
 
 def _likeness(typed: str, term: str, *, backwards: bool) -> str:

@@ -98,6 +98,8 @@ class Signal(Struct, frozen=True, tag=True):
         return (ANYWHERE,) if reading.signal(self.name) else ()
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
+        if self.name == "obfuscated_handle":
+            return (frozenset({HANDLE_KEY, CARRIED + HANDLE_KEY}),)
         return (frozenset({KEY_OF[self.name]}),) if self.name in KEY_OF else ()
 
 
@@ -224,7 +226,6 @@ def _keys(names: Iterable[Key], fields: Iterable[Field]) -> frozenset[Key]:
 #: The key of a message with a signal; those that are not here are counted for every message a rule asks about.
 KEY_OF: Final = {
     "disguised": DISGUISED_KEY,
-    "obfuscated_handle": HANDLE_KEY,
     "long_run": NOISE_KEY,
     "newlines": NOISE_KEY,
     "id_like": RUN_KEY,

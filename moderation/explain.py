@@ -152,14 +152,20 @@ def _score(rules: RuleSet, label: Label, points: float) -> Score:
 
 
 def _terms(rules: RuleSet, reading: Reading) -> Iterator[TermSeen]:
+    """Yield each term once per place, however many ways of reading show it; as it counts, if one does."""
     for field, text in reading.texts.items():
+        seen: dict[tuple[str, str, Span], TermSeen] = {}
         for one in text.seen():
-            span, lexicon = one.view.span(one.start, one.end), one.term.lexicon
-            counted = {f[:2]: f.view for f in text.terms(lexicon, reading.event.ts)}
+            span, term = one.view.span(one.start, one.end), one.term
+            counted = {f[:2]: f.view for f in text.terms(term.lexicon, reading.event.ts)}
             if counted.get(span, one.name) == one.name:  # else it was read in another way before
-                known = span in counted or lexicon == ALLOWED
+                known = span in counted or term.lexicon == ALLOWED
                 why = "" if known else text.why_not(one, reading.event.ts)
-                yield TermSeen(lexicon, one.term.text, text.folded.raw[slice(*span)], span, field, one.name, why)
+                raw = text.folded.raw[slice(*span)]
+                seen.setdefault(
+                    (term.lexicon, term.text, span), TermSeen(term.lexicon, term.text, raw, span, field, one.name, why)
+                )
+        yield from seen.values()
         yield from _weak(rules, text)
 
 

@@ -164,7 +164,7 @@ class Moderator:
         folded = text.folded.text
         return Entry(
             event.ts,
-            event.client_msg_id or event.event_id,
+            f"{event.sender.account_id}\x1f{event.client_msg_id}" if event.client_msg_id else event.event_id,
             event.sender.account_id,
             text.fingerprint,
             event.recipient.account_id if event.recipient else None,

@@ -64,13 +64,20 @@ def needs(regex: str) -> frozenset[str]:
     >>> sorted(needs("[0-9]+ ?(元|块钱?)"))
     ['元', '块']
     """
-    try:
-        tree = parser.parse(regex)
-    except re.error:  # RE2 knows more than re
-        return frozenset()
-    if tree.state.flags & (re.IGNORECASE | re.VERBOSE):
+    tree = _tree(regex)
+    if tree is None or tree.state.flags & (re.IGNORECASE | re.VERBOSE):
         return frozenset()
     return _best(_of_sequence(tree)) or frozenset()
+
+
+def _tree(regex: str) -> Any:
+    """Parse as re does; None for what RE2 reads differently, or alone."""
+    if "[:" in regex:  # [[:digit:]] are no characters to RE2
+        return None
+    try:
+        return parser.parse(regex)
+    except re.error:
+        return None
 
 
 _Need = frozenset[str]
@@ -104,7 +111,8 @@ def _letters(code: Any, argument: Any) -> _Need:
 
 def _of_part(code: Any, argument: Any) -> Iterator[_Need]:
     if code is op.SUBPATTERN:
-        yield from _of_sequence(argument[-1])
+        _, added, _, inside = argument
+        yield from () if added & re.IGNORECASE else _of_sequence(inside)
     elif code is op.BRANCH:
         branches = [_best(_of_sequence(branch)) for branch in argument[1]]
         if all(branches):
@@ -130,10 +138,8 @@ def _tells(word: str) -> bool:
 
 def _selective(regex: str) -> bool:
     """Tell whether a pattern names a character or a few; one that is all dots and wide ranges is met by most texts."""
-    try:
-        return any(_few(parser.parse(regex)))
-    except re.error:
-        return False
+    tree = _tree(regex)
+    return tree is not None and any(_few(tree))
 
 
 def _few(items: Iterable[Any]) -> Iterator[bool]:
@@ -146,12 +152,16 @@ def _few(items: Iterable[Any]) -> Iterator[bool]:
 
 
 def _unanchored(regex: str) -> str:
-    """Let ^ and $ also stand for what texts are joined by, which a match then holds."""
-    out, in_class, escaped = [], False, False
+    r"""Let ^ and $, \A and \z, also stand for what texts are joined by, which a match then holds."""
+    out, in_class, escaped = list[str](), False, False
     for char in regex:
-        anchor = char in "^$" and not (in_class or escaped)
-        out.append(f"(?:{char}|{JOINT})" if anchor else char)
-        in_class = not escaped and (char == "[" or (in_class and char != "]"))
+        if escaped:
+            anchor = char in "Az" and not in_class
+            out[-1:] = [f"(?:\\{char}|{JOINT})"] if anchor else ["\\" + char]
+        else:
+            anchor = char in "^$" and not in_class
+            out.append(f"(?:{char}|{JOINT})" if anchor else char)
+            in_class = char == "[" or (in_class and char != "]")
         escaped = char == "\\" and not escaped
     return "".join(out)
 

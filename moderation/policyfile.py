@@ -49,7 +49,10 @@ def _disguises(problems: Problems, node: Node | None) -> dict[str, int]:
 
 def _campaigns(problems: Problems, node: Node | None) -> CampaignPolicy:
     entry = problems.mapping(node, _CAMPAIGNS) if node else {}
-    return CampaignPolicy(**{name: problems.integer(value, 0, 1, 10_000_000) for name, value in entry.items()})
+    policy = CampaignPolicy(**{name: problems.integer(value, 0, 1, 10**9) for name, value in entry.items()})
+    if node and policy.accounts_ever > policy.members:
+        problems.problem(node, "E405", f"accounts_ever（{policy.accounts_ever}）不能大于 members（{policy.members}）")
+    return policy
 
 
 def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> LabelPolicy:

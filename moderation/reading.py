@@ -82,9 +82,11 @@ class Reading:
     def signal(self, name: str) -> bool:
         """Tell whether a sign of disguise or noise is in the text."""
         signals = self.texts["text"].folded.signals
+        if name in KEY_OF and not self.mask & self.rules.bits[KEY_OF[name]]:
+            return False
         match name:
             case "id_like" | "acrostic":
-                return bool(self.mask & self.rules.bits[KEY_OF[name]])
+                return True
             case "obfuscated_handle":
                 return any(h.obfuscated for h in self.handles)
             case _:

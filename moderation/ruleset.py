@@ -80,7 +80,8 @@ class RuleSet:
             folded = fold(term.text).text.strip()
             if folded:
                 lexicon.setdefault(folded, []).append(term)
-        self._patterns = {regex: Search(regex) for rule in self.rules for regex in regexes(rule.conditions)}
+        conditions = [*(one for rule in self.rules for one in rule.conditions), *contents.guards.values()]
+        self._patterns = {regex: Search(regex) for regex in dict.fromkeys(regexes(conditions))}
         needs: dict[str, list[Key]] = {}
         for regex, search in self._patterns.items():
             for word in search.needs if search.among is None else ():

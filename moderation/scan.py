@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 LONG_RUN: Final = 12
 MANY_LINES: Final = 5
 
-#: Letters and digits as folded text has them; JOINT is none of them.
-_W: Final = (
-    r"0-9A-Za-z_\x{aa}-\x{1fff}\x{2c00}-\x{2fef}\x{3005}-\x{3007}\x{3021}-\x{3029}\x{3041}-\x{fdff}\x{10000}-\x{3ffff}"
-)
+#: What `fold.squeeze` drops, but for what RE2 takes for letters in it, and letters that are ornaments.
+_ORNAMENTS: Final = r"_ー丨丶丿灬\x{1400}-\x{16ff}\x{a000}-\x{a4cf}"
+_DROPPED: Final = rf"\pM\pP\pS\pZ\pC{_ORNAMENTS}"
+_LETTER: Final = f"[^{_DROPPED}{JOINT}]"
 #: Something stands between two single characters: only then is the view without separators worth a second pass.
 _SPACED: Final = re2.compile(
-    rf"(?:^|[^{_W}])[{_W}][^{_W}{JOINT}]{{1,3}}[{_W}](?:[^{_W}]|$)"
-    rf"|[{_W}][^{_W}{JOINT}\s,。!?:;、…~()\[\]\"'《》【】][{_W}]"
-    rf"|\n[{_W}]{{1,4}}\n"
+    rf"(?:^|[{_DROPPED}{JOINT}]){_LETTER}[{_DROPPED}]{{1,3}}{_LETTER}(?:[{_DROPPED}{JOINT}]|$)"
+    rf"|{_LETTER}(?:[^\pL\pN\s,。!?:;、…~()\[\]\"'《》【】]|[{_ORNAMENTS}]){{1,2}}{_LETTER}"
+    rf"|\n{_LETTER}{{1,4}}\n"
 )
 _IDS: Final = re2.compile("[0-9a-z][-_0-9a-z]{3,18}[0-9a-z]")
 _LINES: Final = re2.compile(rf"(?:\n[^\n{JOINT}]*){{{MANY_LINES}}}")
@@ -287,7 +287,7 @@ class Scanner:
             if terms[index]:
                 text.note(view(text.folded), start, end, terms[index])
         for bit, search in self._rules.among:
-            for at in joined.meeting(search):
+            for at in joined.holding_bytes(search):
                 of[at][0].mask |= bit
 
     def _unmask(self, joined: Joined, of: Sequence[_Of]) -> None:
@@ -319,7 +319,7 @@ def _same(view: View) -> Callable[[Folded], View]:
 def _bare(markup: re2._Regexp, raw: str) -> str:
     """Replace markup by as many HIDDEN, but for what its groups keep: the name of an item, the text of a link."""
     shown = list(raw)
-    for match in markup.finditer(raw):
+    for match in markup.finditer(raw.encode(errors="replace").decode()):
         kept = {at for group in range(1, markup.groups + 1) for at in range(*match.span(group))}
         shown[match.start() : match.end()] = [
             raw[at] if at in kept else HIDDEN for at in range(match.start(), match.end())

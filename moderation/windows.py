@@ -148,11 +148,9 @@ def pieces(timeline: Timeline, current: Entry) -> list[str]:
 
 
 def _shorts(timeline: Timeline, current: Entry) -> list[str]:
-    """Return the short ones among the few messages before `current`, oldest first."""
-    out: list[str] = []
-    for seen, entry in enumerate(reversed(timeline.values())):
-        if seen == JOIN_MOST or entry.ts < current.ts - JOIN_MS:
-            break
-        if entry.short and entry.message != current.message and entry.ts <= current.ts:
-            out.append(entry.short)
-    return out[::-1]
+    """Return the short ones among the few messages before `current`, oldest first.
+
+    All are looked at: what comes again may stand behind what came later.
+    """
+    late = [e for e in within(timeline, current.ts, JOIN_MS) if e.message != current.message]
+    return [e.short for e in late[1 - JOIN_MOST :] if e.short]

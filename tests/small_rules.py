@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from hypothesis import strategies as st
 
 from moderation.events import ChatEvent
 from moderation.rulefile import load
@@ -209,4 +210,110 @@ def event(text: str, number: int = 0, *, at_s: float = 0, account: str = "a1", *
     return msgspec.convert(raw | ({"recipient": to} if to else {}), ChatEvent)
 
 
-_SENDER: Final = ("level", "vip", "account_age_days", "name", "guild", "guild_id", "signature", "total_recharge")
+_SENDER: Final = (
+    "level", "vip", "account_age_days", "name", "guild", "guild_id", "signature", "total_recharge", "device_id",
+)  # fmt: skip
+
+
+#: Terms that are looked for in disguise, and what a term of theirs is worth; `app` holds contacts, `craft` trades.
+HIDDEN: Final = """\
+app:
+  说明: 换地方聊
+  disguised: true
+  terms: [微信, 加微信, 加我微信]
+craft:
+  说明: 私下的生意
+  disguised: true
+  terms: [私服, 代打, 卖金币, 诚信收号]
+"""
+GAME: Final = """\
+own_names: []
+rival_names: []
+markup: ['</?color(?:=[^<>]{0,20})?>', '#[rn]([^a-zA-Z]|$)']
+emoji: {"💰": 金币}
+"""
+HIDDEN_RULES: Final = (
+    """\
+- id: hidden.app
+  label: contact
+  说明: 换地方聊
+  owner: gm
+  status: live
+  when: {lexicon: app}
+  score: 60
+  because: 提到{app}
+@- id: hidden.craft
+  label: rmt
+  说明: 私下的生意
+  owner: gm
+  status: live
+  when: {lexicon: craft}
+  score: 60
+  because: 提到{craft}
+@- id: hidden.sign
+  label: abuse
+  说明: 伪装
+  owner: gm
+  status: live
+  when: {all: [{signal: disguised}, {none: [{lexicon: report}]}]}
+  score: 10
+  because: 伪装
+@- id: price
+  label: rmt
+  说明: 标价
+  owner: gm
+  status: live
+  when: {pattern: '[0-9]+ ?(元|块钱)', in: [text, window, name]}
+  score: 30
+  because: 标价
+""".replace("@", TESTS)
+    + TESTS
+)
+
+
+def disguised_layer() -> dict[str, bytes]:
+    """Return the small rule set with classes that are looked for in disguise."""
+    return layer(rules_yaml=RULES + HIDDEN_RULES, lexicons__hidden_yaml=HIDDEN, game_yaml=GAME)
+
+
+@cache
+def disguised_rules() -> RuleSet:
+    """Return `disguised_layer`, compiled once."""
+    return load([disguised_layer()])
+
+
+#: What is said in tests of everything at once: words, handles, pieces, disguises, and what breaks naive code.
+SAID: Final = (
+    "", " ", "\n", "你好", "好的", "来我们区，转会费五百", "来 我 们 区 现 金", "出金加QQ 7381920465",
+    "扣扣7381920465聊", "7381920465", "7381920465 在吗", "出金", "出 金", "代 练", "代练", "加扣", "738", "1920465",
+    "收元宝了啊", "看我名字", "举报他 QQ 7381920465", "哈" * 40, "换区补偿现金券", "替代练习场", "zzzq", "xxxy",
+    "x y", "a.b", "12元", "1 2 元", "嘉徽信", "师父", "似乎", "信微加", "打代", "jia wei xin", "亻弋打", "代a打b",
+    "卖金币\n来我这", "加微信\n我带你", "加油吧兄弟,我们一起冲。微风吹过\n信心满满",
+    "诚心打本,信我能过。收人速来\n号角响了", "7\n3\n8", "1\n9\n2", "出金" * 300, "啊" * 450 + "出金加QQ 7381920465",
+    "来我们区" + "啊" * 600 + "现金", "\ud800出金", "加QQ 7381920465\udfff", "\ufdd0出金", "出\ufdd0金", "出\uff28金",
+    "\uff28\uff28出 金\uff28", "\u200b出\u200b金\u200b", "\n\n\n\n\n\n", "vx: abc12345", "<color=red>出</color>金",
+    "发#r", "出#r金", "卖💰吧", "倒着读 币金卖", "\u202e金出", "<color=", "red>出金",
+)  # fmt: skip
+
+
+@st.composite
+def chats(draw: st.DrawFn, most: int = 16, gaps_ms: tuple[int, ...] = (1, 800, 5000, 200_000)) -> list[ChatEvent]:
+    """Draw what a few accounts say within minutes: floods, pieces, copies, disguises and noise, one after the other."""
+    text = st.sampled_from(SAID) | st.lists(st.sampled_from(SAID), max_size=3).map("".join) | st.text(max_size=20)
+    names = (None, "糖醋排骨", "加Q7381920465", "738192", "0465", "\ud800", "微 信")
+    chat: list[ChatEvent] = []
+    at_ms = 0
+    for number in range(draw(st.integers(1, most))):
+        at_ms += draw(st.sampled_from(gaps_ms))
+        said = chat[-1].text if chat and draw(st.integers(0, 3)) == 0 else draw(text)[:2048]
+        fields: dict[str, Any] = {
+            "account": draw(st.sampled_from(("a1", "a2", "a3"))),
+            "level": draw(st.sampled_from((None, 3, 60))),
+            "name": draw(st.sampled_from(names)),
+            "device_id": draw(st.sampled_from((None, "d1"))),
+            **draw(
+                st.sampled_from(({}, {"channel": "horn"}, {"to": {"account_id": "r1"}}, {"to": {"account_id": "r2"}}))
+            ),
+        }
+        chat.append(event(said, number, at_s=at_ms / 1000, **fields))
+    return chat

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,16 @@ from console.judge import batches
 from moderation.actions import Action, RevertCommand, Target
 from moderation.events import MAX_RECORD_BYTES
 from moderation.explain import Explanation
+from moderation.moderator import Moderator
 from streams.ledger import RedisLedger
 from streams.settings import PREFIX
-from tests.small_rules import TS, event, layer
+from streams.verdicts import Pending, decided
+from tests.small_rules import TS, event, layer, rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moderation.decide import Outcome
     from streams.embedded import Embedded
 
 HOUR = 3_600_000
@@ -203,6 +209,11 @@ def test_all_problems_of_a_rule_set_are_told_without_a_traceback(small: str) -> 
         ("revert", "a1", "--account", "p1", "--operator", "gm", "--reason", "x"),
         ("revert", "a 1", "--account", "p1", "--operator", "gm", "--reason", "x"),
         ("topics", "create"),
+        ("campaigns", "list"),
+        ("campaigns", "verify", "no-such-file"),
+        ("campaigns", "mark", "icq", "738190005"),
+        ("campaigns", "mark", "qq", " "),
+        ("campaigns", "allow", "wx", "mao mao"),
         ("demo", "--seconds", "0"),
         ("no-such-command",),
     ],
@@ -343,3 +354,81 @@ async def _first_command(servers: Embedded) -> bytes:
         record = await consumer.getone()
         assert record.key == b"p1"
         return bytes(record.value)
+
+
+@pytest.fixture
+def gang(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the id of a campaign of four accounts, as a worker would have found it."""
+    monkeypatch.setenv("QINGLIU_REDIS_PREFIX", f"cli-gang-{next(_gangs)}")
+    asyncio.run(_say(servers, os.environ["QINGLIU_REDIS_PREFIX"], [f"{SPAM}\u202e[red]" for _ in range(4)]))
+    [one] = json.loads(run("campaigns", "list", "--json").stdout)
+    return str(one["campaign_id"])
+
+
+_gangs = count()
+
+
+async def _say(servers: Embedded, prefix: str, texts: Sequence[str]) -> list[Outcome]:
+    """Judge what different accounts say, a minute apart."""
+    moderator, ledger = Moderator(rules()), RedisLedger(servers.redis, prefix=prefix)
+    events = [event(text, n, at_s=60 * n, account=f"gang{n}", level=3) for n, text in enumerate(texts)]
+    try:
+        return await decided(moderator, ledger, [Pending(one, one.event.ts) for one in moderator.judge(events)])
+    finally:
+        await ledger.close()
+
+
+@pytest.mark.servers
+def test_a_campaign_is_listed_and_shown_with_nothing_hidden(gang: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert gang in run("campaigns", "list").stdout
+    shown = run("campaigns", "show", gang)
+    assert shown.exit_code == 0
+    assert all(f"gang{n}" in shown.stdout for n in range(4))
+    assert "⟨U+202E⟩[red]" in shown.stdout
+    assert json.loads(run("campaigns", "show", gang, "--json").stdout)["campaign_id"] == gang
+    unknown = run("campaigns", "show", "nobody")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+
+
+@pytest.mark.servers
+def test_an_exported_campaign_is_verified_and_a_changed_one_is_not(gang: str, tmp_path: Path) -> None:
+    exported = run("campaigns", "export", gang)
+    file = tmp_path / "gang.jsonl"
+    file.write_bytes(exported.stdout_bytes)
+    verified = run("campaigns", "verify", str(file))
+    assert (exported.exit_code, verified.exit_code, verified.stdout) == (0, 0, "")
+    assert verified.stderr == exported.stderr, "both tell the hash of the last line"
+    file.write_bytes(exported.stdout_bytes.replace(b"gang2", b"saint"))
+    assert run("campaigns", "verify", str(file)).exit_code == 1
+    assert run("campaigns", "verify", "-", stdin=exported.stdout_bytes + b"{}\n").exit_code == 1
+    assert run("campaigns", "export", "nobody").stdout == ""
+
+
+@pytest.mark.servers
+def test_a_marked_handle_makes_one_account_a_campaign_until_the_mark_is_taken_back(
+    servers: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def campaign() -> str | None:
+        prefix = f"cli-mark-{next(_gangs)}"
+        monkeypatch.setenv("QINGLIU_REDIS_PREFIX", prefix)
+        for args in marks:
+            assert run("campaigns", *args).exit_code == 0
+        [outcome] = asyncio.run(_say(servers, prefix, [SPAM]))
+        return outcome.judgement.campaign_id
+
+    bad = ("mark", "qq", "738-190 005")
+    for marks, joins in (
+        ([], False), ([bad], True), ([(*bad, "--dry-run")], False), ([bad, ("unmark", "qun", "738190005")], False),
+    ):  # fmt: skip
+        assert (campaign() is not None) is joins, marks
+
+
+@pytest.mark.servers
+def test_an_allowed_handle_makes_no_campaign(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QINGLIU_REDIS_PREFIX", "cli-allowed")
+    assert run("campaigns", "allow", "qq", "７３８１９０００５").stdout.startswith("num:738190005 ")
+    texts = [f"出金{word}加QQ 738190005" for word in ("快来", "便宜", "秒到", "信誉")]
+    outcomes = asyncio.run(_say(servers, "cli-allowed", texts))
+    assert {outcome.judgement.campaign_id for outcome in outcomes} == {None}
+    assert json.loads(run("campaigns", "list", "--json").stdout) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from moderation.moderator import Moderator
 from moderation.rulefile import load
 from moderation.scan import fingerprint
 from moderation.standing import Standing
-from tests.small_rules import RULES, TS, event, layer, rules
+from tests.small_rules import RULES, TS, chats, disguised_rules, event, layer, rules
 
 if TYPE_CHECKING:
     from moderation.decide import Finding, Outcome
@@ -322,6 +323,35 @@ def test_judging_is_a_function_of_what_was_said_before(texts: list[str]) -> None
     events = [event(t, i, at_s=i, name="V信abc12345") for i, t in enumerate(texts)]
     one, other = Moderator(rules()), Moderator(rules())
     assert one.judge(events) == other.judge(events)
+
+
+@settings(max_examples=120, deadline=None)
+@given(chats(), st.lists(st.integers(1, 5), max_size=8))
+def test_how_events_are_cut_into_batches_changes_nothing(chat: list[ChatEvent], sizes: list[int]) -> None:
+    whole = Moderator(disguised_rules()).judge(chat)
+    single, cut = Moderator(disguised_rules()), Moderator(disguised_rules())
+    assert [single.judge([one])[0] for one in chat] == whole
+    ends = [*accumulate(sizes), len(chat)]
+    assert [f for at, end in pairwise((0, *ends)) for f in cut.judge(chat[at:end])] == whole
+
+
+@settings(max_examples=120, deadline=None)
+@given(chats())
+def test_a_batch_that_comes_again_finds_nothing_it_did_not_find_before(chat: list[ChatEvent]) -> None:
+    moderator = Moderator(disguised_rules())
+    for first, again in zip(moderator.judge(chat), moderator.judge(chat), strict=True):
+        assert {hit.rule for hit in again.hits} <= {hit.rule for hit in first.hits}
+        assert {(h.type, h.value) for h in again.handles} <= {(h.type, h.value) for h in first.handles}
+
+
+@settings(max_examples=60, deadline=None)
+@given(chats(most=6, gaps_ms=(1, 800, 5000)))
+def test_a_batch_of_moments_that_comes_again_finds_the_same(chat: list[ChatEvent]) -> None:
+    moderator = Moderator(disguised_rules())
+    first, again = moderator.judge(chat), moderator.judge(chat)
+    assert [(f.verdict, f.label, f.score, f.handles) for f in first] == [
+        (f.verdict, f.label, f.score, f.handles) for f in again
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from moderation.actions import Label
 from moderation.events import ChatEvent, Sender
 from moderation.fold import fold
 from moderation.moderator import Moderator
+from moderation.policy import CampaignPolicy
 from moderation.rulefile import Layer, load, read
 from moderation.ruletest import failures
 
@@ -173,3 +174,15 @@ def test_the_handbook_names_every_file() -> None:
     text = (RULES / "README.md").read_text(encoding="utf-8")
     files = {path.name for path in RULES.glob("*.yaml")}
     assert {name for name in files if f"`{name}`" not in text} == set()
+
+
+def test_the_other_examples_in_the_handbook_load_too() -> None:
+    text = (RULES / "README.md").read_text(encoding="utf-8")
+    blocks = {body.split(":")[0]: body for _, body in YAML_BLOCK.findall(text)}
+    files = {"lexicons/site.yaml": blocks["boost_slang"], "policy.yaml": blocks["disguises"] + blocks["campaigns"]}
+    extended = load([layer(), {name: body.encode() for name, body in files.items()}])
+    assert {t.text: t.disguised for terms in extended.terms for t in terms if t.lexicon == "boost_slang"} == {
+        "包上王者": True, "带飞": False,
+    }  # fmt: skip
+    assert extended.policy.disguises == {**rules().policy.disguises, "pinyin": 0}
+    assert extended.policy.campaigns == CampaignPolicy(), "the handbook tells the numbers that hold without any"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Any, get_args, get_type_hints
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -15,12 +17,18 @@ from rich.console import Console
 from console import words
 from console.board import Board, Latency, Report, screen, summary
 from console.show import MATCH, deed, explanation, marked, token, visible
+from console.words import say
 from moderation.actions import Ack, Action, Case, Field, Label, RevertScope, Target, Verdict
+from moderation.alike import DISGUISES
 from moderation.context import FACTS, Tier
 from moderation.events import Channel
 from moderation.explain import explain
 from moderation.reading import SIGNALS
-from tests.small_rules import TS, event, rules
+from moderation.rulefile import load
+from tests.small_rules import LEXICONS, TS, event, layer, rules
+
+if TYPE_CHECKING:
+    from moderation.ruleset import RuleSet
 
 HOSTILE = "加\u200b微\u202e信 [red]abc[/red]\x1b[31m\r\n\x07:skull:"
 
@@ -92,6 +100,7 @@ def test_everything_that_can_be_shown_has_a_word() -> None:
         (words.LABELS, get_args(Label)), (words.VERDICTS, get_args(Verdict)), (words.TIERS, get_args(Tier)),
         (words.FIELDS, get_args(Field)), (words.WHY_HUMAN, get_args(whys)), (words.SIGNALS, SIGNALS),
         (words.FACTS, FACTS), (words.CHANNELS, ("all", *get_args(Channel))),
+        (words.VIEWS, ("plain", *DISGUISES)),
     ):  # fmt: skip
         assert set(named) == set(values)
     assert set(words.UNDONE) == set(get_args(RevertScope))
@@ -145,9 +154,117 @@ def test_an_explanation_says_what_hit_what_was_dropped_and_what_nearly_hit() -> 
     assert "\u202e" not in out
 
 
-def test_a_spared_message_is_explained_by_what_spared_it() -> None:
-    said = event("有骗子说来我们区，转会费五百")
-    assert "被放过：护栏 quoting" in printed(explanation(explain(rules(), said), said), width=120)
+def explained(text: str, *, disguised: bool = False, **fields: Any) -> str:
+    """Return what a moderator reads; `disguised`: the terms of things to sell are also looked for in disguise."""
+    said = event(text, **fields)
+    return printed(explanation(explain(hiding() if disguised else rules(), said), said), width=160)
+
+
+@cache
+def hiding() -> RuleSet:
+    lexicons = LEXICONS.replace("说明: 卖东西", "说明: 卖东西\n  disguised: true")
+    return load([layer(lexicons__all_yaml=lexicons)])
+
+
+def points(label: str, score: int, short: int = 0) -> str:
+    """Return how the points of a label are said, `short` of being acted on."""
+    return f"{label} {score} {say('分', 'points')}" + (
+        f"，{say('离处罚差', 'short of act by')} {short}" if short else ""
+    )
+
+
+def row(shown: str, start: str) -> list[str]:
+    """Return the cells of the first row that starts so."""
+    line = next(line for line in shown.splitlines() if line.strip().startswith(start))
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_a_spared_message_is_explained_by_the_guard_and_its_words() -> None:
+    shown = explained("有骗子说来我们区，转会费五百")
+    assert "被放过：护栏 quoting「骗子」" in shown
+    assert row(shown, "poach.cash")[1:] == ["2/2", "被放过：护栏 quoting「骗子」", points("拉人", 60, 10)]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("袋炼找我QQ 738190005", "袋炼＝代练（谐音）"), ("dai lian QQ 738190005", "dai lian＝代练（拼音）"),
+        ("亻弋练 QQ 738190005", "亻弋练＝代练（拆字）"), ("练代 QQ 738190005", "练代＝代练（倒写）"),
+        ("代a练b QQ 738190005", "代a练＝代练（夹字）"),
+    ],
+)  # fmt: skip
+def test_what_is_only_meant_is_told_with_its_disguise(text: str, read: str) -> None:
+    assert row(explained(text, disguised=True), say("另读出", "read as"))[1].split("，") == [read]
+
+
+def test_every_hit_says_what_made_its_points_and_what_a_disguise_cost() -> None:
+    price = hiding().policy.disguises["sound"]
+    shown = explained("袋炼找我QQ 738190005", disguised=True)
+    assert row(shown, "sell.contact")[2] == str(75 - price)
+    assert f" 75 -{price} 读法“谐音” " in shown
+    boosted = explained("来我们区，转会费五百", to={"account_id": "p2", "is_friend": False})
+    assert row(boosted, "poach.cash")[2] == "80"
+    assert " 60 +20 情境“不是好友” " in boosted
+
+
+def test_a_likeness_that_is_too_weak_alone_is_shown_as_such() -> None:
+    shown = explained("袋炼", disguised=True)
+    assert row(shown, "sell")[1:] == ["袋炼（谐音：代练）", "不算：单凭它太弱"]
+    assert say("另读出", "read as") not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "rule", "cells"),
+    [
+        ("来我们区", {}, "poach.cash", ["1/2", "缺 词库 cash", points("拉人", 60, 10)]),
+        (
+            f"来我们区{'吧' * 12}现金多", {}, "poach.cash",
+            ["2/3", "缺 挨近：相距 18 字，要在 12 字以内", points("拉人", 60, 10)],
+        ),
+        (
+            "出金", {"to": {"account_id": "p2"}}, "sell.spray",
+            ["2/3", "缺 次数：10分钟内同一人 3 个收信人", points("线下交易", 80)],
+        ),
+        ("代练", {}, "sell.spray", ["1/2", "缺 情境“私聊频道”", points("线下交易", 80)]),
+        ("看我名字", {}, "name.carrier", ["1/2", "缺 联系方式（在 name、guild、signature）", points("联系方式", 80)]),
+    ],
+)  # fmt: skip
+def test_the_nearest_rules_say_what_was_missing_and_what_it_would_have_made(
+    text: str, fields: dict[str, Any], rule: str, cells: list[str]
+) -> None:
+    assert row(explained(text, **fields), rule)[1:] == cells
+
+
+def test_a_score_says_how_many_points_are_wanting() -> None:
+    shown = explained("QQ 738190005")
+    assert points("联系方式", 50, 20) + say("（转人工 40，处罚 70）", "（review 40，act 70）") in shown
+
+
+def test_a_carried_or_disguised_handle_is_told_with_where_it_stands() -> None:
+    shown = explained("看我名字", name="加QQ 738①90005")
+    assert " ".join(row(shown, say("联系方式", "handles"))[1:]) == "qq 738190005（昵称，有伪装）"
+
+
+def test_invisible_characters_are_seen_wherever_the_text_is_shown() -> None:
+    shown = explained("出\u200b金加QQ 738190005")
+    assert all(map(harmless, shown.replace("\n", "")))
+    assert shown.count("出⟨U+200B⟩金") >= 3, "in the message, where it hit, and among the terms"
+    assert "零宽字符" in shown
+
+
+@given(
+    st.lists(
+        st.sampled_from(["来我们区", "现金", "代练", "袋炼", "亻弋练", "出金", "QQ 738190005", "骗子", "\u200b", "好"]),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([{}, {"to": {"account_id": "p2", "is_friend": False}}, {"guild_id": "g", "level": 3}]),
+)
+def test_the_parts_of_a_hit_add_up_to_its_points(pieces: list[str], fields: dict[str, Any]) -> None:
+    found = explain(hiding(), event("，".join(pieces), **fields))
+    assert {hit.rule for hit in found.hits} == found.parts.keys()
+    for hit in found.hits:
+        assert min(100, max(0, sum(part.points for part in found.parts[hit.rule]))) == hit.weight
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 10), (200, 50)])

@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.windows import DEPTH, JOIN_MS, Entry, Timeline, Windows, pieces, within
+from moderation.windows import (
+    DEPTH,
+    JOIN_MOST,
+    JOIN_MS,
+    MOST_SPENT,
+    Entry,
+    Timeline,
+    Windows,
+    pieces,
+    together,
+    within,
+)
 
 T0 = 1_750_000_000_000
 
@@ -89,3 +100,36 @@ def test_a_budget_counts_messages_once_and_forgets_after_its_span() -> None:
     windows = Windows()
     assert [windows.spend("rule", message, T0, 1000) for message in ("m1", "m2", "m1")] == [1, 2, 2]
     assert windows.spend("rule", "m3", T0 + 1001, 1000) == 1
+
+
+def test_pieces_are_put_together_one_after_the_other_or_line_by_line() -> None:
+    assert together(["加扣", "7381", "920"]) == "加扣 7381 920"
+    assert together(["加\n7\n9", "Q\n3\n2"]) == "加Q\n73\n92"
+    assert together(["加\n7", "Q\n3\n2"]) == "加\n7 Q\n3\n2"
+    assert together(["出金"]) == "出金"
+
+
+def test_pieces_are_the_few_short_messages_before_this_one_and_none_after_it() -> None:
+    windows = Windows()
+    for number in range(JOIN_MOST + 4):
+        last = entry(f"m{number}", T0 + number * 1000, short=f"{number:03}")
+        timeline = windows.add("a", last)
+    assert pieces(timeline, last) == [f"{number:03}" for number in range(4, JOIN_MOST + 4)]
+    earlier = entry("m5", T0 + 5000, short="005")
+    assert "006" not in pieces(timeline, earlier)
+
+
+def test_a_long_message_between_pieces_is_no_piece() -> None:
+    windows = Windows()
+    windows.add("a", entry("m0", short="7381"))
+    windows.add("a", entry("m1", T0 + 1, short=None))
+    last = entry("m2", T0 + 2, short="920465")
+    assert pieces(windows.add("a", last), last) == ["7381", "920465"]
+
+
+def test_a_budget_remembers_no_more_messages_than_any_budget_may_have() -> None:
+    windows = Windows()
+    windows._spent["rule"] = {f"old{number}": T0 for number in range(MOST_SPENT)}
+    assert windows.spend("rule", "new", T0, 1000) == MOST_SPENT
+    assert "old0" not in windows._spent["rule"]
+    assert windows.spend("rule", "new", T0, 1000) == MOST_SPENT

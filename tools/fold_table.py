@@ -84,7 +84,7 @@ LOOK_ALIKES: Final = {
 }
 #: Pairs: a Han variant or glyph twin that is no word of its own in chat, and its everyday form.
 HAN_TWINS: Final = "岀出囗口巿市伱你妳你牠它叧另亇个夲本丄上丅下伩信徴征嶶微啇商戸户曱甲畼畅"
-#: Pairs of 火星文: a character that hardly anybody uses (jieba counts 120 in 60 million at most) and what it stands for.
+#: Pairs of 火星文: what hardly anybody writes (jieba counts 120 in 60 million at most), and what it stands for.
 MARTIAN: Final = (
     "莪我涐我峩我沵你鉨你伲你彵他菂的啲的嘚得厾去呿去佉去唻来徕来赱走辵走噺新棴服菔服箙服釡金幤币荍收呺号玳代茺充珫充徝值峮群裠群訫信亽人菿到椡到蝣游閞开哃同仝同菥折婹要咑打尐少汏大夶大尛小恏好赽快冝宜仩上"
     "芐下孒了洅在僦就杺心仴月兲天溡时哖年镓家咾老熋能苡以俻备朂最彽低髙高囬回洤全囼台笣包掱手紦把寳宝埥请倗朋伖友俤弟擝盟幚帮仂力彊强掫取凂免奌点曊费姅半嫃真侒安琎进妺妹箹约亱夜"

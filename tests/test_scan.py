@@ -1,0 +1,247 @@
+"""What is found in many texts at once is what is found in each alone, and no gate hides anything from a rule."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from console.traffic import Traffic
+from moderation.conditions import DISGUISED_KEY, HANDLE_KEY, NOISE_KEY
+from moderation.fold import fold, squeeze
+from moderation.moderator import Moderator
+from moderation.reading import Reader
+from moderation.rulefile import load, read
+from moderation.ruleset import RuleSet
+from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text, fingerprint
+from streams.rules import read_layer
+from tests.small_rules import SAID, TS, chats, disguised_layer, disguised_rules, event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moderation.events import ChatEvent
+    from moderation.rule import Rule
+    from moderation.ruleset import Contents
+
+HERE: Final = Path(__file__).parent
+
+said = st.sampled_from(SAID) | st.lists(st.sampled_from(SAID), max_size=3).map("".join) | st.text(max_size=30)
+batches = st.lists(said, min_size=1, max_size=12)
+
+
+@cache
+def shipped() -> Contents:
+    return read([read_layer(HERE.parent / "rules")])
+
+
+@cache
+def compiled() -> RuleSet:
+    return RuleSet(shipped())
+
+
+@cache
+def lines() -> tuple[ChatEvent, ...]:
+    """Some hundred events: made-up traffic with a lot of spam, lines with handles, and what breaks naive code."""
+    made = [line.event for line in Traffic(7, spam_share=0.5, start_ms=TS, rate=5).take(400)]
+    cases = (HERE / "data" / "handles.jsonl").read_text("utf-8").splitlines()
+    texts = chain((json.loads(case)["text"] for case in cases), SAID)
+    return (*made, *(event(text, at, at_s=200 + at, account=f"h{at % 9}") for at, text in enumerate(texts)))
+
+
+def scan(texts: Sequence[str], under: RuleSet | None = None) -> list[Text]:
+    return Scanner(under or disguised_rules()).scan("text", texts)
+
+
+def facts(text: Text, under: RuleSet) -> tuple[Any, ...]:
+    """Everything that was found in a text; not which patterns may match, which is told too generously in a batch."""
+    mask = text.mask & ~sum(bit for bit, _ in under.among)
+    sightings = [(one.name, one.start, one.end, one.term) for one in text.seen()]
+    views = [(view.name, view.text) for view in text.views]
+    return text.folded.raw, mask, views, text.fingerprint, text.handles, sightings
+
+
+def terms(text: Text, view: str) -> list[tuple[int, int, str]]:
+    return [(one.start, one.end, one.term.text) for one in text.seen() if one.name == view]
+
+
+def spaced(text: Text) -> bool:
+    """Whether the text was read without its separators too."""
+    return any(view.name == "squeezed" for view in text.views)
+
+
+def searched(folded: str, under: RuleSet) -> list[tuple[int, int, str]]:
+    """What searching one text alone finds."""
+    found = under.matcher.find(folded)
+    return [(start, end, term.text) for start, end, index in found for term in under.terms[index]]
+
+
+# --- batches
+
+
+def differing(texts: Sequence[str], under: RuleSet) -> list[str]:
+    """The texts of a batch that are read otherwise alone, or whose mask then has a bit more."""
+    pairs = zip(scan(texts, under), [scan([text], under)[0] for text in texts], strict=True)
+    return [
+        alone.folded.raw
+        for among, alone in pairs
+        if facts(among, under) != facts(alone, under) or alone.mask & ~among.mask
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches)
+def test_a_text_is_read_alike_alone_and_among_others(texts: list[str]) -> None:
+    assert differing(texts, disguised_rules()) == []
+
+
+def test_real_looking_lines_are_read_alike_alone_and_among_others() -> None:
+    assert differing([one.text for one in lines()], compiled()) == []
+
+
+# --- terms, handles, signs
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches)
+def test_terms_found_at_once_are_those_found_one_by_one(texts: list[str]) -> None:
+    under = disguised_rules()
+    for text in scan(texts):
+        folded = text.folded.text
+        assert terms(text, "plain") == searched(folded, under)
+        assert terms(text, "squeezed") == (searched(squeeze(folded), under) if spaced(text) else [])
+
+
+def test_real_looking_lines_hold_the_terms_found_one_by_one() -> None:
+    for text in scan([one.text for one in lines()], compiled()):
+        assert terms(text, "plain") == searched(text.folded.text, compiled())
+        assert not spaced(text) or terms(text, "squeezed") == searched(text.folded.squeezed.text, compiled())
+
+
+gaps = st.text(" .|*-~`^+=/\\★●、，", min_size=1, max_size=3)
+
+
+@given(st.sampled_from(("出金", "微信", "加微信")), st.lists(gaps, min_size=4, max_size=4), st.sampled_from(("", "好")))
+def test_a_term_whose_characters_stand_alone_is_found(term: str, between: list[str], other: str) -> None:
+    spread = "".join(map("".join, zip(term, between, strict=False)))
+    text = scan([other, spread, other])[1]
+    assert term in {found for _, _, found in terms(text, "squeezed")}
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches)
+def test_handles_found_at_once_are_those_found_one_by_one(texts: list[str]) -> None:
+    find = disguised_rules().finder.find
+    assert all(text.handles == find(text.folded) for text in scan(texts))
+
+
+def test_real_looking_lines_hold_the_handles_found_one_by_one() -> None:
+    texts = scan([one.text for one in lines()], compiled())
+    assert all(text.handles == compiled().finder.find(text.folded) for text in texts)
+    assert sum(bool(text.handles) for text in texts) > 100
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches)
+def test_a_mask_has_the_bit_of_everything_that_was_found(texts: list[str]) -> None:
+    bits = disguised_rules().bits
+    for text in scan(texts):
+        names = {one.term.lexicon for one in text.seen()} | ({HANDLE_KEY} if text.handles else set())
+        assert all(text.mask & bits[name] for name in names)
+        assert bool(text.mask & bits[HANDLE_KEY]) == bool(text.handles)
+
+
+@pytest.mark.parametrize("text", ["哈" * LONG_RUN, "!" * LONG_RUN, "甲" + "\n乙" * MANY_LINES])
+def test_noise_is_seen_from_so_many_on(text: str) -> None:
+    noisy, less, other = scan([text, text[:-2], "好"])
+    bit = disguised_rules().bits[NOISE_KEY]
+    assert (bool(noisy.mask & bit), bool(less.mask & bit), bool(other.mask & bit)) == (True, False, False)
+
+
+@pytest.mark.parametrize("text", ["出\u200b金", "加.微.信.私.聊.我", "\u202e金出", "wеixin", "１②三Ⅳ"])
+def test_pains_taken_to_hide_something_are_seen(text: str) -> None:
+    plain, hidden, other = scan(["出金", text, "你好！在吗？"])
+    bit = disguised_rules().bits[DISGUISED_KEY]
+    assert (bool(plain.mask & bit), bool(hidden.mask & bit), bool(other.mask & bit)) == (False, True, False)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=6))
+def test_a_fingerprint_does_not_depend_on_what_stands_beside(texts: list[str]) -> None:
+    assert [text.fingerprint for text in scan(texts)] == [fingerprint(fold(text).text) for text in texts]
+
+
+# --- no rule is left out that would have hit
+
+
+class Exhaustive(RuleSet):
+    """A rule set that tries every rule, whatever a message holds."""
+
+    def candidates(self, mask: int) -> list[Rule]:
+        del mask
+        return self._conditional
+
+    def __init__(self, contents: Contents) -> None:
+        super().__init__(contents)
+        always = {rule.id for rule in self.always}
+        self._conditional = [rule for rule in self.rules if rule.id not in always]
+
+
+def left_out(under: RuleSet, chat: Sequence[ChatEvent]) -> list[tuple[str, str]]:
+    """Name the rules that are satisfied by an event but are no candidates there."""
+    out = []
+    for reading in Reader(under).read(chat):
+        tried = {rule.id for rule in (*under.candidates(reading.mask), *under.always)}
+        hit = {rule.id for rule in under.rules for _ in Moderator._try(rule, reading)}
+        out += [(reading.event.text, rule) for rule in sorted(hit - tried)]
+    return out
+
+
+@settings(max_examples=100, deadline=None)
+@given(chats())
+def test_whatever_would_hit_is_a_candidate(chat: list[ChatEvent]) -> None:
+    assert left_out(disguised_rules(), chat) == []
+
+
+def test_whatever_would_hit_of_the_shipped_rules_is_a_candidate() -> None:
+    assert left_out(compiled(), lines()) == []
+
+
+@cache
+def exhaustive() -> RuleSet:
+    return Exhaustive(read([disguised_layer()]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(chats())
+def test_trying_every_rule_finds_nothing_more(chat: list[ChatEvent]) -> None:
+    assert Moderator(disguised_rules()).judge(chat) == Moderator(exhaustive()).judge(chat)
+
+
+def test_trying_every_shipped_rule_finds_nothing_more() -> None:
+    found = Moderator(compiled()).judge(lines())
+    assert found == Moderator(Exhaustive(shipped())).judge(lines())
+    assert len({hit.rule for finding in found for hit in finding.hits}) > 20
+
+
+# --- with and without the fast wheels
+
+
+@cache
+def plain() -> RuleSet:
+    return load([disguised_layer()], plain=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(chats())
+def test_trie_and_jieba_find_what_the_fast_wheels_find(chat: list[ChatEvent]) -> None:
+    assert Moderator(plain()).judge(chat) == Moderator(disguised_rules()).judge(chat)
+
+
+def test_trie_and_jieba_find_under_the_shipped_rules_what_the_fast_wheels_find() -> None:
+    assert Moderator(RuleSet(shipped(), plain=True)).judge(lines()) == Moderator(compiled()).judge(lines())
