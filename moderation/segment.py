@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from bisect import bisect_left
 from functools import cache, partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -47,7 +48,7 @@ class Words:
         self._segmenter = segmenter
         self._text = text
         self._reach = reach
-        self._cuts: frozenset[int] | None = None
+        self._cuts: list[int] | None = None
 
     def hold(self, start: int, end: int) -> bool:
         """Whether both ends of the match `text[start:end]` are word boundaries: see `Segmenter.on_boundary`."""
@@ -58,11 +59,19 @@ class Words:
             return True
         if len(text) > 4 * self._reach:
             left = max(0, start - self._reach)
-            at = self._segmenter.cuts(text[left : end + self._reach])
-            return start - left in at and end - left in at
+            part = text[left : end + self._reach]
+            return self._edges(part, self._segmenter.cuts(part), start - left, end - left)
         if self._cuts is None:
-            self._cuts = frozenset(self._segmenter.cuts(text))
-        return start in self._cuts and end in self._cuts
+            self._cuts = self._segmenter.cuts(text)
+        return self._edges(text, self._cuts, start, end)
+
+    def _edges(self, text: str, cuts: list[int], *places: int) -> bool:
+        """Tell whether words end at these places, or at most another term goes on over them: 内充, 充v in 内充v."""
+        for place in places:
+            at = bisect_left(cuts, place)
+            if cuts[at] != place and text[cuts[at - 1] : cuts[at]] not in self._segmenter.told:
+                return False
+        return True
 
 
 class Segmenter:
@@ -75,7 +84,10 @@ class Segmenter:
     def __init__(self, terms: Iterable[str], *, plain: bool = False) -> None:
         # Adding a word shifts the frequencies the next ones need: in one order whatever the caller's, and once each.
         words = sorted({term for term in terms if len(term) > 1 and _HAN.search(term)})
-        self._cut: _Cut = _jieba_cut(words) if plain or not _FAST else _rjieba_cut(words)
+        added: set[str] = set()
+        self._cut: _Cut = (_jieba_cut if plain or not _FAST else _rjieba_cut)(words, added)
+        #: The terms that are no words of the language: jieba had to be told.
+        self.told = frozenset(added)
 
     def words(self, text: str) -> list[str]:
         """Cut `text` into words; joined they are `text` again, but for lone surrogates, which rjieba refuses."""
@@ -94,7 +106,8 @@ class Segmenter:
         Letters next to letters and digits next to digits are no boundary, and for a match without Han that is all there
         is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise the text is cut, or of a long one `reach`
         characters on either side.
-        Of two terms that overlap (加薇 and 薇信 in 加薇信) only the one jieba prefers is on its boundaries.
+        Of two terms that overlap (加薇 and 薇信 in 加薇信) jieba cuts out one; the other counts too, since no word of the
+        language stands against it.
         """
         return self.on(text, reach).hold(start, end)
 
@@ -111,16 +124,17 @@ class Segmenter:
         return [term for term in terms if _HAN.search(term) and len(self.words(term)) > 1]
 
 
-def _rjieba_cut(words: list[str]) -> _Cut:
+def _rjieba_cut(words: list[str], added: set[str]) -> _Cut:
     tokenizer = rjieba.Jieba()
     cut = partial(tokenizer.cut, hmm=False)
     for word in words:
         if len(cut(word)) > 1:
             tokenizer.add_word(word, _rounded(tokenizer.suggest_freq(word)), None)
+            added.add(word)
     return cut
 
 
-def _jieba_cut(words: list[str]) -> _Cut:
+def _jieba_cut(words: list[str], added: set[str]) -> _Cut:
     jieba = _jieba()
     tokenizer = jieba.Tokenizer()
     frequencies, total = _dictionary()
@@ -129,6 +143,7 @@ def _jieba_cut(words: list[str]) -> _Cut:
     for word in words:
         if len(cut(word)) > 1:
             tokenizer.add_word(word, _rounded(tokenizer.suggest_freq(word)))
+            added.add(word)
     return cut
 
 
