@@ -19,21 +19,24 @@ from moderation.fold import JOINT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+#: Digits, punctuation and the characters that stand in one message of real chat in thirty or more (2026-11-22).
+_COMMON: Final = frozenset(
+    "0123456789,.。?!~:;、的我了不你人一有个这么来没看都去也天上还要说到那会点吃想和他回吗出给现老发起明别呢打本问分只高今就是在"
+    "们好大下过得能可以吧啊家里心开多小为时对自己什么怎样後后前生年月日地学事做用把被很太真"
+)
+#: Where all texts pass, the automaton must fit: with 1 MiB the largest patterns fell back to another, 20 times slower.
+_MOST_BYTES: Final = 1 << 24
 #: A need of more words than this sieves nothing worth the memory.
 MOST_WORDS: Final = 64
 
 
-def compile_pattern(regex: str) -> re2._Regexp:
+def compile_pattern(regex: str, most_bytes: int = 1 << 20) -> re2._Regexp:
     """Compile with RE2, quietly, in bounded memory. Raises re2.error."""
-    return re2.compile(regex, _options())
-
-
-def _options() -> re2.Options:
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True  # where, not what groups: a third of the time
-    options.max_mem = 1 << 20
-    return options
+    options.max_mem = most_bytes
+    return re2.compile(regex, options)
 
 
 class Search:
@@ -44,7 +47,7 @@ class Search:
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
         told = self.needs and not _common(self.needs)
-        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex)).search
+        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex), _MOST_BYTES).search
 
     def __call__(self, encoded: bytes) -> tuple[int, int] | None:
         """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.
@@ -128,8 +131,8 @@ def _best(needs_: Iterable[_Need]) -> _Need | None:
 
 
 def _common(need: _Need) -> bool:
-    """Tell whether a need is met by half of all chat: any number will do."""
-    return any(len(word) == 1 and word.isdigit() for word in need)
+    """Tell whether a need is met by much of all chat: it tells too little."""
+    return not _COMMON.isdisjoint(need)
 
 
 def _tells(word: str) -> bool:
