@@ -46,20 +46,21 @@ ROOT: Final = Path(__file__).parent.parent
 LINES: Final = 60
 BY_NUMBER: Final = {technique.number: technique for technique in TECHNIQUES}
 #: Least share found (review or act), and least share of handles read, in per cent: five below what was measured with
-#: these lines on 2026-11-21. Raise them as rules and folding get better.
+#: these lines on 2026-11-22. Raise them as rules and folding get better.
 FLOORS: Final = {
-    1: (91, 95), 2: (91, 95), 3: (91, 95), 4: (80, 40), 5: (86, 74), 6: (48, 38), 7: (73, 8), 8: (93, 95),
-    9: (95, 95), 10: (95, 95), 11: (95, 95), 12: (95, 95), 13: (90, 63), 14: (95, 90), 15: (95, 95), 16: (73, 0),
-    17: (80, 15), 18: (80, 18), 19: (95, 95), 20: (80, 35), 21: (75, 10), 22: (73, 88), 23: (78, 92), 24: (68, 76),
-    25: (55, 65), 26: (68, 74), 27: (66, 74), 28: (78, 90), 29: (93, 95), 30: (90, 90), 31: (93, 95), 32: (61, 70),
-    33: (93, 73), 34: (28, 22), 35: (88, 72), 36: (91, 95), 37: (68, 56), 38: (91, 74), 39: (33, 33), 40: (86, 51),
-    41: (95, 95), 42: (43, 10), 43: (86, 95), 44: (73, 63),
+    1: (93, 95), 2: (95, 95), 3: (95, 95), 4: (91, 58), 5: (93, 92), 6: (85, 70), 7: (90, 56), 8: (93, 95),
+    9: (95, 95), 10: (95, 95), 11: (95, 95), 12: (95, 95), 13: (91, 63), 14: (95, 90), 15: (95, 95), 16: (95, 95),
+    17: (91, 53), 18: (85, 16), 19: (95, 95), 20: (86, 35), 21: (85, 36), 22: (81, 95), 23: (85, 85), 24: (83, 90),
+    25: (66, 65), 26: (85, 81), 27: (80, 76), 28: (91, 90), 29: (95, 95), 30: (91, 92), 31: (95, 95), 32: (73, 74),
+    33: (93, 75), 34: (43, 33), 35: (90, 74), 36: (95, 95), 37: (83, 74), 38: (93, 76), 39: (46, 25), 40: (91, 43),
+    41: (95, 95), 42: (88, 79), 43: (88, 95), 44: (81, 63),
 }  # fmt: skip
 #: Most innocent chat that may be punished, and that may be shown to a person, in per cent; 0 and 0 where not named.
 CEILINGS: Final = {
-    "in-game trade": (2, 15),
-    "reporting and warning": (0, 8),
-    "server talk": (5, 7),
+    "own-guild recruiting": (0, 4),
+    "login and official": (0, 5),
+    "reporting and warning": (0, 2),
+    "server talk": (0, 7),
     "guild-internal": (0, 30),
     "looks disguised": (0, 3),
 }
