@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from moderation.joined import Joined
 from moderation.match import automaton
 from moderation.rewrite import by_bytes
 from moderation.sound import MAY_BE_SPELLED, sound, soundings, spelled
@@ -22,7 +23,6 @@ from moderation.views import FOUR_CLAUSES, Seen, heads, shape, tails
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from moderation.joined import Joined
 
 #: The ways a term may be hidden, as hits, explanations and policy.yaml name them.
 DISGUISES: Final = (
@@ -90,11 +90,14 @@ class Alike:
     def find(self, texts: Joined) -> Iterator[Spot]:
         """Find disguised terms in folded texts, those that stand there undisguised left out."""
         yield from self._by_likeness(texts)
-        for reading in self._readings:
-            for at in reading.gate(texts):
-                seen = reading.view(texts.parts[at])
-                if seen:
-                    yield from self._read(at, reading, seen)
+        read = [
+            (at, reading, seen)
+            for reading in self._readings
+            for at in reading.gate(texts)
+            if (seen := reading.view(texts.parts[at]))
+        ]
+        if read:
+            yield from self._read(read)
 
     def _by_likeness(self, texts: Joined) -> Iterator[Spot]:
         for at, start, end, index in texts.spread(self._find(alike(texts.text))):
@@ -104,13 +107,15 @@ class Alike:
                 if view:
                     yield Spot(at, view, start, end, form.term, weak=len(typed) < STRONG)
 
-    def _read(self, at: int, reading: _Reading, seen: Seen) -> Iterator[Spot]:
-        for start, end, index in self._find(alike(seen.text)):
-            for form in self._forms[index]:
-                place = seen.place(start, end)
-                typed = end - start == place[1] - place[0]  # nothing of it was spelled: a likeness, if anything
-                if not (form.backwards or typed) and end - start >= reading.shortest:
-                    yield Spot(at, reading.name, *place, form.term)
+    def _read(self, read: Sequence[tuple[int, _Reading, Seen]]) -> Iterator[Spot]:
+        joined = Joined([seen.text for _, _, seen in read], encoded=False)
+        for n, start, end, index in joined.spread(self._find(alike(joined.text))):
+            at, reading, seen = read[n]
+            place = seen.place(start, end)
+            typed = end - start == place[1] - place[0]  # nothing of it was spelled: a likeness, if anything
+            if not typed and end - start >= reading.shortest:
+                forms = (form for form in self._forms[index] if not form.backwards)
+                yield from (Spot(at, reading.name, *place, form.term) for form in forms)
 
 
 def _likeness(typed: str, term: str, *, backwards: bool) -> str:

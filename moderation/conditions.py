@@ -201,6 +201,8 @@ SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY, ACROSTIC_KEY)
 #: Keys of where a message is said, and of senders who are new: a rule for others is not tried.
 NEW: Final = "new"
 NEW_KEY: Final = "#new"
+#: Stands before the pattern in the key of messages in which it may match.
+PATTERN: Final = "~"
 #: Stands before the key of something in the sender's name, guild or signature.
 CARRIED: Final = "@"
 
@@ -215,7 +217,7 @@ CONTEXT_KEYS: Final = (NEW_KEY, *map(channel_key, get_args(Channel)))
 
 def pattern_key(regex: str) -> Key:
     """Return the key of messages that hold one of the words without which a pattern cannot match."""
-    return f"~{regex}"
+    return f"{PATTERN}{regex}"
 
 
 def _keys(names: Iterable[Key], fields: Iterable[Field]) -> frozenset[Key]:

@@ -19,6 +19,7 @@ from moderation.conditions import (
     DISGUISED_KEY,
     HANDLE_KEY,
     NEW_KEY,
+    PATTERN,
     SIGN_KEYS,
     Condition,
     Key,
@@ -90,8 +91,8 @@ class RuleSet:
         self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(lexicon.get(w, ())) for w in words)
         keys = [(*(t.lexicon for t in lexicon.get(w, ())), *needs.get(w, ())) for w in words]
         among = {pattern_key(regex): search.among for regex, search in self._patterns.items() if search.among}
-        wanted = {key for rule in self.rules for clause in rule.clauses() for key in clause}
-        among = {key: search for key, search in among.items() if key in wanted or f"{CARRIED}{key}" in wanted}
+        wanted = {key.removeprefix(CARRIED) for rule in self.rules for key in _shapes(rule)}
+        among = {key: search for key, search in among.items() if key in wanted}
         every = dict.fromkeys(
             [ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *CONTEXT_KEYS, *among, *chain.from_iterable(keys)]
         )
@@ -169,6 +170,16 @@ class RuleSet:
     def pattern(self, regex: str) -> Search:
         """Return the search for a pattern of one of the rules."""
         return self._patterns[regex]
+
+
+def _shapes(rule: Rule) -> Iterable[Key]:
+    """Return the keys of the patterns of a rule that looks for nothing else: others are sieved by their words."""
+    clauses = [clause for clause in rule.clauses() if clause.isdisjoint(CONTEXT_KEYS)]
+    return chain.from_iterable(clauses) if all(map(_of_patterns, clauses)) else ()
+
+
+def _of_patterns(clause: Iterable[Key]) -> bool:
+    return any(key.removeprefix(CARRIED).startswith(PATTERN) for key in clause)
 
 
 def _hidden(lexicon: Mapping[str, Sequence[Term]]) -> dict[str, tuple[Term, ...]]:

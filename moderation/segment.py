@@ -106,8 +106,8 @@ class Segmenter:
         Letters next to letters and digits next to digits are no boundary, and for a match without Han that is all there
         is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise the text is cut, or of a long one `reach`
         characters on either side.
-        Of two terms that overlap (加薇 and 薇信 in 加薇信) jieba cuts out one; the other counts too, since no word of the
-        language stands against it.
+        Of two terms that overlap (加薇 and 薇信 in 加薇信) jieba cuts out one; the other counts too, since no word of
+        the language stands against it.
         """
         return self.on(text, reach).hold(start, end)
 

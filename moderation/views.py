@@ -158,8 +158,9 @@ def tails(text: str) -> Seen | None:
 def _acrostic(text: str, which: int) -> Seen | None:
     if not _has_four_clauses(text):
         return None
-    places = [_each(*clause.span())[which] for clause in _CLAUSE.finditer(text)]
-    return Seen("".join(text[at] for at, _ in places), places) if len(places) >= 4 else None
+    ends = [clause.span() for clause in _CLAUSE.finditer(text)]
+    at = [first for first, _ in ends] if which == 0 else [last - 1 for _, last in ends]
+    return Seen("".join([text[i] for i in at]), [(i, i + 1) for i in at]) if len(at) >= 4 else None
 
 
 def columns(text: str) -> Seen | None:
