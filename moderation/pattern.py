@@ -24,18 +24,18 @@ _COMMON: Final = frozenset(
     "0123456789,.。?!~:;、的我了不你人一有个这么来没看都去也天上还要说到那会点吃想和他回吗出给现老发起明别呢打本问分只高今就是在"
     "们好大下过得能可以吧啊家里心开多小为时对自己什么怎样後后前生年月日地学事做用把被很太真"
 )
-#: Where all texts pass, the automaton must fit: with 1 MiB the largest patterns fell back to another, 20 times slower.
+#: The automaton must fit: with 4 MiB the largest patterns fell back to another one, 40 times slower.
 _MOST_BYTES: Final = 1 << 24
 #: A need of more words than this sieves nothing worth the memory.
 MOST_WORDS: Final = 64
 
 
-def compile_pattern(regex: str, most_bytes: int = 1 << 20) -> re2._Regexp:
+def compile_pattern(regex: str) -> re2._Regexp:
     """Compile with RE2, quietly, in bounded memory. Raises re2.error."""
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True  # where, not what groups: a third of the time
-    options.max_mem = most_bytes
+    options.max_mem = _MOST_BYTES
     return re2.compile(regex, options)
 
 
@@ -47,7 +47,7 @@ class Search:
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
         told = self.needs and not _common(self.needs)
-        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex), _MOST_BYTES).search
+        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex)).search
 
     def __call__(self, encoded: bytes) -> tuple[int, int] | None:
         """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.

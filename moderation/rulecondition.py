@@ -87,7 +87,7 @@ class Conditions:
         if kind == "all":
             parts = tuple(sorted(parts, key=lambda part: _COST.get(type(part), 2)))
             return c.AllOf(parts, self._p.integer(within, 24, 1, 2048) if within else None)
-        return c.AnyOf(_one_lexicon(parts)) if kind == "any" else c.NoneOf(_one_lexicon(parts))
+        return c.AnyOf(_merged(parts)) if kind == "any" else c.NoneOf(_merged(parts))
 
     def _lexicon(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
         names = frozenset(name for name in self._p.texts(node) if self._known(node, "词库", name, self._classes))
@@ -133,11 +133,19 @@ class Conditions:
         return False
 
 
-def _one_lexicon(parts: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """Put lexicons that are alternatives of each other into one, field by field: it is refuted in one step."""
+def _merged(parts: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Put lexicons that are alternatives of each other into one, and patterns: they are refuted in one step each."""
     names: dict[tuple[Field, ...], frozenset[str]] = {}
+    regexes: dict[tuple[Field, ...], list[str]] = {}
+    others: list[Condition] = []
     for part in parts:
         if isinstance(part, c.Lexicon):
             names[part.fields] = names.get(part.fields, frozenset()) | part.names
-    others = tuple(part for part in parts if not isinstance(part, c.Lexicon))
-    return (*(c.Lexicon(found, fields) for fields, found in names.items()), *others)
+        elif isinstance(part, c.Pattern):
+            regexes.setdefault(part.fields, []).append(part.regex)
+        else:
+            others.append(part)
+    patterns = (
+        c.Pattern(one[0] if len(one) == 1 else "|".join(map("(?:{})".format, one)), f) for f, one in regexes.items()
+    )
+    return (*(c.Lexicon(found, fields) for fields, found in names.items()), *others, *patterns)
