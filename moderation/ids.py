@@ -150,8 +150,8 @@ _HEAD: Final = 4
 def _gate(cues: list[str], named: list[str]) -> str:
     """Return the RE2 pattern without which there is no id: a cue, told by its last character, and a letter near it."""
     bare = [w.rstrip(":@") or w for w in cues]
-    headed = {w[:_HEAD] for w in bare if is_letter(w[0])}
-    mixed = {w for w in bare if not is_letter(w[0]) and is_letter(w[-1])}
+    headed = sorted({w[:_HEAD] for w in bare if is_letter(w[0])})
+    mixed = sorted({w for w in bare if not is_letter(w[0]) and is_letter(w[-1])})
     other = [w for w in bare if not (w[-1].isascii() and w[-1].isalnum())]
     ends = f"[{chars_at(0, (w for w in other if len(w) == 1))}]|{ending(w for w in other if len(w) > 1)}"
     first = chars_at(0, (w for w in bare if not is_letter(w[0])))
@@ -161,5 +161,5 @@ def _gate(cues: list[str], named: list[str]) -> str:
         rf"{latin}[a-z]*[^a-z_{JOINT}]{far}{{0,9}}[a-z0-9_]",
         rf"(?:{spread(mixed)}|{ends}){far}{{0,10}}(?:[a-z]|[0-9_]{far}{{0,3}}[a-z_])",
         rf"[a-z][a-z_-]*[0-9_][a-z0-9_-]*{far}{{0,6}}(?:[{first}]|{latin})",
-        rf"(?:{spread({w[-2:] for w in named})})[^{JOINT}]{{0,3}}[:@\s{_OPEN}]",
+        rf"(?:{spread(sorted({w[-2:] for w in named}))})[^{JOINT}]{{0,3}}[:@\s{_OPEN}]",
     ))  # fmt: skip

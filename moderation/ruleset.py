@@ -85,7 +85,7 @@ class RuleSet:
         self._patterns = {regex: Search(regex) for regex in dict.fromkeys(regexes(conditions))}
         needs: dict[str, list[Key]] = {}
         for regex, search in self._patterns.items():
-            for word in search.needs if search.among is None else ():
+            for word in sorted(search.needs) if search.among is None else ():
                 needs.setdefault(word, []).append(pattern_key(regex))
         words = [*lexicon, *(word for word in needs if word not in lexicon)]
         self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(lexicon.get(w, ())) for w in words)

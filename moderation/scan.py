@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import re2
 from xxhash import xxh3_64_intdigest
@@ -270,14 +270,14 @@ class Scanner:
         for _, end, index in self._rules.matcher.find(squeezed):
             every |= self._rules.masks[index]
             late |= self._rules.masks[index] if end > begin else 0
-        if self._handle_ends(whole.encode(), len(whole[len(whole) - own :].encode())):
+        if self._handle_near(whole.encode(), len(whole[len(whole) - own :].encode())):
             late |= self._bits[HANDLE_KEY]
         return every | late, late
 
-    def _handle_ends(self, encoded: bytes, own: int) -> bool:
-        """Tell whether a handle may end in the last `own` bytes; a cue is no farther from it than _CUE_BYTES."""
-        begin = len(encoded) - own
-        return any(_ends_after(search, encoded, begin) for search in self._rules.finder.searches)
+    def _handle_near(self, encoded: bytes, own: int) -> bool:
+        """Tell whether a handle may reach into the last `own` bytes: whatever says so is no farther than _CUE_BYTES."""
+        begin = max(0, len(encoded) - own - _CUE_BYTES)
+        return any(search(encoded, begin) for search in self._rules.finder.searches)
 
     def _match(self, joined: Joined, of: Sequence[_Of]) -> None:
         masks, terms = self._rules.masks, self._rules.terms
@@ -325,13 +325,6 @@ def _bare(markup: re2._Regexp, raw: str) -> str:
             raw[at] if at in kept else HIDDEN for at in range(match.start(), match.end())
         ]
     return "".join(shown)
-
-
-def _ends_after(search: Callable[[bytes, int], Any], encoded: bytes, begin: int) -> bool:
-    match = search(encoded, max(0, begin - _CUE_BYTES))
-    while match and match.end() <= begin:  # a longer one may begin inside it
-        match = search(encoded, match.start() + 1)
-    return match is not None
 
 
 _PLAIN: Final = attrgetter("plain")

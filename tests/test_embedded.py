@@ -126,8 +126,9 @@ def test_leaving_ends_both_servers() -> None:
 def parent() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A process in a group of its own that holds a pair, and the pids of broker, store and supervisor."""
     code = (
-        "import asyncio\n"
+        "import asyncio, signal\n"
         "from streams.embedded import Embedded\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits that it is ignored
         "async def main():\n"
         "    async with Embedded() as pair:\n"
         "        print(pair.broker_pid, pair.store_pid, pair._supervisor.pid, flush=True)\n"

@@ -1,0 +1,34 @@
+"""Cases written by hand by others: enough are found, and hardly any innocent line is punished."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from bench.cases import RULES, SETS, measure
+
+figures = cache(measure)
+
+#: Least share of positives found that must be caught (A) and should be (B), of poaching, of sequences, and of handles
+#: read: some points below what was measured on 2026-11-22. `unseen` is the honest one; the others were tuned on.
+FLOORS = {
+    "first": {"recall_A": 0.96, "recall_B": 0.92, "recall_poaching": 0.90, "sequences": 0.92, "handles_recall": 0.97},
+    "second": {"recall_A": 0.74, "recall_B": 0.90, "recall_poaching": 0.85, "sequences": 0.80, "handles_recall": 0.88},
+    "third": {"recall_A": 0.96, "recall_B": 0.92, "sequences": 0.90, "handles_recall": 0.88},
+    "unseen": {"recall_A": 0.90, "recall_B": 0.79, "recall_poaching": 0.82, "sequences": 0.84, "handles_recall": 0.90},
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_enough_is_found(name: str) -> None:
+    got = figures(name, (RULES,))
+    assert {key: got[key] for key, floor in FLOORS[name].items() if got[key] < floor} == {}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_hardly_any_innocent_line_is_punished_and_no_bystander(name: str) -> None:
+    got = figures(name, (RULES,))
+    assert got["false_act"] <= 0.013
+    assert got["false_review"] <= 0.04
+    assert (got["sequences_punished"], got["bystanders"]) == (0, 0)
