@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: demo test check format lint types contracts bench detection clean
+.PHONY: demo test check format lint types contracts bench detection cases clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -20,6 +20,9 @@ bench: .venv/ready
 
 detection: .venv/ready
 	@$(BIN)/python bench/detection.py $(ARGS)
+
+cases: .venv/ready
+	@$(BIN)/python bench/cases.py $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format .

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from bench.cases import RULES, SETS, measure
+from bench.cases import RULES, SETS, event, measure, message, read
 
 figures = cache(measure)
 
@@ -32,3 +37,17 @@ def test_hardly_any_innocent_line_is_punished_and_no_bystander(name: str) -> Non
     assert got["false_act"] <= 0.013
     assert got["false_review"] <= 0.04
     assert (got["sequences_punished"], got["bystanders"]) == (0, 0)
+
+
+def test_the_same_is_judged_whatever_the_hash_seed(tmp_path: Path) -> None:
+    file = tmp_path / "chat.jsonl"
+    chat = [message(m) for sequence in read("first", "sequences") for m in sequence["messages"]]
+    chat += [event(case, number) for number, case in enumerate(read("first", "cases_positive"))]
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, chat)))
+    command = [str(Path(sys.executable).with_name("qingliu")), "judge", str(file), "--rules", str(RULES)]
+    said = [
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=False).stdout
+        for seed in "123"
+    ]
+    assert len(said[0].splitlines()) == len(chat)
+    assert said[0] == said[1] == said[2]
