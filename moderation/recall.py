@@ -70,7 +70,7 @@ class Recall:
     def _bare(self, text: Text, ts: int) -> Iterator[Handle]:
         for run in _RUN.finditer(text.folded.text):
             known = self._handles.get(run[0])
-            if known and 0 <= ts - known.ts <= KNOWN_MS:
+            if known and 0 < ts - known.ts <= KNOWN_MS:  # a message that comes again is not taught by itself
                 yield Handle(known.type, run[0], text.folded.span(*run.span()), text.field)
 
     def names(self, event: ChatEvent) -> str:
