@@ -246,7 +246,8 @@ def _dead_headers() -> dict[str, Any]:
         "source-offset": number | {"description": "Its offset, in decimal digits."},
         "ruleset": {"type": "string", "description": "Hash of the rules in force."},
     }
-    return {"type": "object", "description": "UTF-8.", "properties": said, "required": list(said)}
+    cut = {"cut-from": number | {"description": "Only where the value was cut: how many bytes it had."}}
+    return {"type": "object", "description": "UTF-8.", "properties": said | cut, "required": list(said)}
 
 
 def _yaml(document: dict[str, Any]) -> str:

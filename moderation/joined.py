@@ -19,7 +19,7 @@ _BYTES: Final = JOINT.encode()
 
 
 class Joined:
-    """At least one text, joined; `encoded` is the same in UTF-8, for RE2, and None where nobody asked for it."""
+    """At least one text, joined; `encoded` is the same in UTF-8, for RE2, and empty where nobody asked for it."""
 
     __slots__ = ("encoded", "parts", "text")
 

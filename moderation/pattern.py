@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Digits, punctuation and the characters that stand in one message of real chat in thirty or more (2026-11-22).
 _COMMON: Final = frozenset(
     "0123456789,.。?!~:;、的我了不你人一有个这么来没看都去也天上还要说到那会点吃想和他回吗出给现老发起明别呢打本问分只高今就是在"
-    "们好大下过得能可以吧啊家里心开多小为时对自己什么怎样後后前生年月日地学事做用把被很太真"
+    "们好大下过得能可以吧啊家里心开多小为时对自己什么怎样后前生年月日地学事做用把被很太真"
 )
 #: The automaton must fit: with 4 MiB the largest patterns fell back to another one, 40 times slower.
 _MOST_BYTES: Final = 1 << 24

@@ -173,7 +173,7 @@ class RuleSet:
 
 
 def _shapes(rule: Rule) -> Iterable[Key]:
-    """Return the keys of the patterns of a rule that looks for nothing else: others are sieved by their words."""
+    """Return the keys of a rule that has patterns in every clause: what else it looks for does not sieve it."""
     clauses = [clause for clause in rule.clauses() if clause.isdisjoint(CONTEXT_KEYS)]
     return chain.from_iterable(clauses) if all(map(_of_patterns, clauses)) else ()
 

@@ -304,7 +304,7 @@ class Scanner:
                 terms, mask = self._rules.disguised[spot.term]
                 text.mask |= mask | (self._bits[ACROSTIC_KEY] if spot.view in _ACROSTIC else 0)
                 text.note(view(text.folded), spot.start, spot.end, terms, spot.view)
-            text.backwards = len({spot.term for spot in spots if spot.view == "reversed"}) > 1
+            text.backwards |= len({spot.term for spot in spots if spot.view == "reversed"}) > 1
 
 
 _Of: TypeAlias = "tuple[Text, Callable[[Folded], View]]"

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: A value is cut to this, below the 1 MiB that brokers take by default: only a dead letter can be so large.
+#: A value is cut to this, below the 1 MiB that brokers take by default: only a dead letter can be so large. Where one
+#: was cut a header tells how many bytes it had.
 LARGEST: Final = 900_000
+CUT_FROM: Final = "cut-from"
 
 
 class Letter(NamedTuple):
@@ -115,6 +117,8 @@ def _batches(producer: AIOKafkaProducer, letters: Sequence[Letter]) -> Iterator[
 
 
 def _append(batch: BatchBuilder, letter: Letter) -> bool:
-    value = letter.value if letter.value is None or len(letter.value) <= LARGEST else letter.value[:LARGEST]
-    added = batch.append(timestamp=None, key=letter.key, value=value, headers=list(letter.headers))
+    value, headers = letter.value, list(letter.headers)
+    if value is not None and len(value) > LARGEST:
+        value, headers = value[:LARGEST], [*headers, (CUT_FROM, str(len(value)).encode())]
+    added = batch.append(timestamp=None, key=letter.key, value=value, headers=headers)
     return added is not None

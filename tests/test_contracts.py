@@ -372,6 +372,7 @@ def test_dead_letters_carry_bytes_and_a_reason_from_the_closed_set(api: Any) -> 
     good = {"reason": "schema", "detail": "", "source-topic": "chat.world", "source-partition": "3",
             "source-offset": "77", "ruleset": "r1"}  # fmt: skip
     assert headers.is_valid(good)
+    assert headers.is_valid(good | {"cut-from": "950000"})
     assert not headers.is_valid(good | {"reason": "because"})
     assert not headers.is_valid(good | {"source-offset": "-1"})
     assert "payload" not in letter
