@@ -17,7 +17,7 @@ from moderation.context import CHANNELS_OF
 from moderation.events import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from moderation.reading import Reading
 
@@ -177,6 +177,16 @@ class AllOf(Struct, frozen=True, tag=True):
 
     def clauses(self) -> tuple[frozenset[Key], ...]:
         return tuple(chain.from_iterable(part.clauses() for part in self.parts))
+
+
+def every(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    """Yield conditions and all that they are made of."""
+    for condition in conditions:
+        yield condition
+        if isinstance(condition, Guard):
+            yield from every((condition.condition,))
+        elif isinstance(condition, AnyOf | NoneOf | AllOf):
+            yield from every(condition.parts)
 
 
 def holds(condition: Condition, reading: Reading) -> bool:

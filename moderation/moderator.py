@@ -18,9 +18,10 @@ from moderation import campaign, decide
 from moderation.actions import Hit, Source
 from moderation.conditions import NEW_KEY, Found, holds
 from moderation.decide import Decision, Finding, Outcome
-from moderation.reading import Reader, Reading
+from moderation.pieces import Pieces, message_of
+from moderation.reading import Reader, Reading, Whole
 from moderation.recall import Recall
-from moderation.windows import DEPTH, DISTINCT, JOIN_MS, SHORT, Entry, Timeline, Windows, pieces, within
+from moderation.windows import DEPTH, DISTINCT, Entry, Timeline, Windows, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ class Moderator:
     def __init__(self, rules: RuleSet, windows: Windows | None = None) -> None:
         self.windows = windows if windows is not None else Windows()
         self.recall = Recall()
+        self.pieces = Pieces()
         self.adopt(rules)
 
     def adopt(self, rules: RuleSet) -> None:
@@ -53,19 +55,28 @@ class Moderator:
         self._reader = Reader(rules)
         self._quoting = rules.contents.guards.get(QUOTING)
         spans = [rule.count.within_s * 1000 for rule in rules.rules if rule.count]
-        self.windows.horizon_ms = max([JOIN_MS, *spans])
-        self._floods = tuple((r, r.count) for r in rules.always if r.count and counts_everything(r))
+        self.windows.horizon_ms = max(spans, default=0)
+        self._floods = tuple((r, r.count) for r in rules.index.always if r.count and counts_everything(r))
         self._flood_from = min((count.at_least for _, count in self._floods), default=DEPTH + 1)
-        self._always = tuple(r for r in rules.always if not counts_everything(r))
+        self._always = tuple(r for r in rules.index.always if not counts_everything(r))
 
     def judge(self, events: Sequence[ChatEvent]) -> list[Finding]:
         """Find what is in events, in order, and remember them in the windows."""
-        return list(map(self._judge, self._reader.read(events))) if events else []
+        if not events:
+            return []
+        readings = self._reader.read(events)
+        return list(map(self._judge, readings, self._reader.whole(readings, [self._torn(r) for r in readings])))
 
-    def _judge(self, reading: Reading) -> Finding:
+    def _torn(self, reading: Reading) -> Sequence[str]:
+        """Return the messages that may be one thing torn apart, this one last."""
+        return self.pieces.add(reading.event, reading.texts["text"].folded.text, new=self._new(reading))
+
+    def _new(self, reading: Reading) -> bool:
+        return bool(reading.mask & self.rules.bits[NEW_KEY])
+
+    def _judge(self, reading: Reading, whole: Whole | None) -> Finding:
         event = reading.event
-        new = bool(reading.mask & self.rules.bits[NEW_KEY])
-        if new and (names := self.recall.names(event)):
+        if self._new(reading) and (names := self.recall.names(event)):
             reading = self._reader.renamed(reading, names)
         self.recall.recognise(reading)
         matched = list(self._matched(reading))
@@ -76,16 +87,10 @@ class Moderator:
         )
         if len(timeline) >= self._flood_from:
             hits += self._flooding(reading, timeline, entry)
-        if entry.short and (parts := self._pieces(event, timeline, entry, new=new)):
-            reading, split = self._split(reading, timeline, entry, parts)
+        if whole:
+            reading, split = self._split(reading, timeline, entry, whole)
             hits += (h for h in split if h.rule not in {old.rule for old in hits})
         return self._finding(reading, hits)
-
-    def _pieces(self, event: ChatEvent, timeline: Timeline, entry: Entry, *, new: bool) -> Sequence[str]:
-        """Return what may be one thing torn apart by the sender, or by the new accounts on one device."""
-        device = self.windows.add(("device", event.sender.device_id), entry) if new and event.sender.device_id else {}
-        shared = pieces(device, entry) if len(device) > 1 else ()
-        return shared or (pieces(timeline, entry) if len(timeline) > 1 else ())
 
     def strike(self, finding: Finding, now: int) -> Strike | None:
         """Return what to ask the ledger about a finding; None where there is nothing to ask."""
@@ -109,14 +114,16 @@ class Moderator:
 
     def _matched(self, reading: Reading) -> Iterator[tuple[Rule, Found]]:
         """Yield the rules whose condition and context hold, with the place; guards and counts are still to come."""
-        for rule in self.rules.candidates(reading.mask):
-            yield from self._try(rule, reading)
+        for rule, doubts in self.rules.index.candidates(reading.likely):
+            yield from self._try(rule, reading, doubts)
         for rule in self._always:
             yield from self._try(rule, reading)
 
     @staticmethod
-    def _try(rule: Rule, reading: Reading) -> Iterator[tuple[Rule, Found]]:
+    def _try(rule: Rule, reading: Reading, doubts: Sequence[int] = ()) -> Iterator[tuple[Rule, Found]]:
         if not rule.in_force(reading.event) or not all(holds(c, reading) for c in rule.context):
+            return
+        if not all(map(reading.holds, doubts)):
             return
         places = rule.when.find(reading) if rule.when else (_WHOLE,)
         if places:
@@ -160,15 +167,13 @@ class Moderator:
                 yield self.windows.add((count.counter, handle.type, handle.value), entry)
 
     def _entry(self, reading: Reading, matched: Sequence[tuple[Rule, Found]]) -> Entry:
-        event, text = reading.event, reading.texts["text"]
-        folded = text.folded.text
+        event = reading.event
         return Entry(
             event.ts,
-            f"{event.sender.account_id}\x1f{event.client_msg_id}" if event.client_msg_id else event.event_id,
+            message_of(event),
             event.sender.account_id,
-            text.fingerprint,
+            reading.texts["text"].fingerprint,
             event.recipient.account_id if event.recipient else None,
-            folded if len(folded) <= SHORT else None,
             frozenset(r.count.counter for r, _ in matched if r.count) if matched else _NO_MARKS,
         )
 
@@ -184,23 +189,18 @@ class Moderator:
                 if hit:
                     yield hit
 
-    def _split(
-        self, reading: Reading, timeline: Timeline, entry: Entry, parts: Sequence[str]
-    ) -> tuple[Reading, list[Hit]]:
+    def _split(self, reading: Reading, timeline: Timeline, entry: Entry, whole: Whole) -> tuple[Reading, list[Hit]]:
         """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
-        joined = self._reader.joined(reading, parts)
-        if joined is None:
-            return reading, []
-        own = len(joined.texts["window"].folded.raw) - len(parts[-1])
+        joined = Reading(self.rules, reading.event, {**reading.texts, "window": whole.text})
         hits = []
         for rule, found in self._matched(joined):
-            if max((f.end for f in found.leaves() if f.field == "window"), default=0) > own:
+            if max((f.end for f in found.leaves() if f.field == "window"), default=0) > whole.own:
                 hit = self._hit(rule, found, joined, timeline, entry)
                 hits += [msgspec.structs.replace(hit, span=(0, len(reading.event.text)))] if hit else []
         if hits:
-            whole, known = (0, len(reading.event.text)), {(h.type, h.value) for h in reading.handles}
-            late = (h for h in joined.handles if h.field == "window" and h.span[1] > own)
-            new = (msgspec.structs.replace(h, span=whole) for h in late if (h.type, h.value) not in known)
+            all_, known = (0, len(reading.event.text)), {(h.type, h.value) for h in reading.handles}
+            late = (h for h in joined.handles if h.field == "window" and h.span[1] > whole.own)
+            new = (msgspec.structs.replace(h, span=all_) for h in late if (h.type, h.value) not in known)
             joined.handles = (*reading.handles, *new)
         return (joined if hits else reading), hits
 

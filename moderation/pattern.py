@@ -17,7 +17,7 @@ import re2
 from moderation.fold import JOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 #: Digits, punctuation and the characters that stand in one message of real chat in thirty or more (2026-11-22).
 _COMMON: Final = frozenset(
@@ -167,12 +167,3 @@ def _unanchored(regex: str) -> str:
             in_class = char == "[" or (in_class and char != "]")
         escaped = char == "\\" and not escaped
     return "".join(out)
-
-
-def regexes(conditions: Sequence[Any]) -> Iterator[str]:
-    """Yield the patterns in conditions and in what these are made of."""
-    for condition in conditions:
-        if hasattr(condition, "regex"):
-            yield condition.regex
-        yield from regexes(getattr(condition, "parts", ()))
-        yield from regexes([c for c in (getattr(condition, "condition", None),) if c is not None])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from itertools import repeat
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.conditions import KEY_OF, TEXT, Condition, Found
 from moderation.context import FACTS
+from moderation.pieces import together
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text
-from moderation.windows import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,10 +23,10 @@ SIGNALS: Final = (
     "disguised", "zero_width", "combining", "bidi", "enclosed", "mixed_digits", "mixed_script", "separators",
     "long_run", "newlines", "truncated", "obfuscated_handle", "id_like", "acrostic",
 )  # fmt: skip
-#: Texts whose scan is remembered, those first said first to go: of generated chat nearly half was said before.
-MOST_SAID: Final = 20_000
-#: Names, guilds and signatures whose scan is remembered.
-MOST_CARRIED: Final = 50_000
+#: Texts, names, guilds and signatures whose scan is remembered, those first met first to go: of generated chat nearly
+#: half was said before.
+MOST_KNOWN: Final[dict[Field, int]] = {"text": 20_000, "name": 30_000, "guild": 10_000, "signature": 10_000}
+_CARRIED: Final[tuple[Field, ...]] = ("name", "guild", "signature")
 
 
 _COUNTED: Final[dict[str, Callable[[Signals], bool]]] = {
@@ -52,6 +52,22 @@ class Reading:
             self.mask |= text.mask if field in TEXT else text.mask << rules.carried
             self.handles += text.handles
 
+    @property
+    def likely(self) -> int:
+        """The bits of the mask but for those that a closer look at a text refuted."""
+        likely = self.mask & self.rules.certain
+        for field, text in self.texts.items():
+            left = text.mask & ~text.refuted
+            likely |= left if field in TEXT else left << self.rules.carried
+        return likely
+
+    def holds(self, clause: int) -> bool:
+        """Tell whether the message holds one of these bits, looked at closely."""
+        if clause & self.mask & self.rules.certain:
+            return True
+        carried = clause >> self.rules.carried
+        return any(text.holds(clause if field in TEXT else carried) for field, text in self.texts.items())
+
     def present(self, names: Iterable[str]) -> list[str]:
         """Return those of the names of lexicon classes that may be in the message, in order."""
         mask, bits = self.mask, self.rules.everywhere
@@ -61,8 +77,12 @@ class Reading:
         """Return the places that satisfy a condition, worked out once however many rules share it."""
         found = self._found.get(id(condition))
         if found is None:
-            found = self._found[id(condition)] = condition.find(self)
+            found = self._found[id(condition)] = condition.find(self) if self._may_hold(condition) else ()
         return found
+
+    def _may_hold(self, condition: Condition) -> bool:
+        mask = self.mask
+        return all(mask & bits for bits in self.rules.needed.get(id(condition), ()))
 
     def terms(self, lexicon: str, field: Field) -> Sequence[Found]:
         """Return the places of a lexicon class in a field."""
@@ -99,6 +119,13 @@ class Reading:
         return FACTS[name](self.event, self.rules.policy.bounds)
 
 
+class Whole(NamedTuple):
+    """Short messages put together, in the field "window"; that of the event begins at `own`."""
+
+    text: Text
+    own: int
+
+
 class Reader:
     """Reads events under one rule set; remembers what repeats: texts, names, guilds and signatures.
 
@@ -108,56 +135,55 @@ class Reader:
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self._scanner = Scanner(rules)
-        self._said: dict[str, Text] = {}
-        self._carried = lru_cache(maxsize=MOST_CARRIED)(self._carry)
+        self._known: dict[Field, dict[str, Text | None]] = {field: {} for field in MOST_KNOWN}
 
     def read(self, events: Sequence[ChatEvent]) -> list[Reading]:
         """Read the texts of at least one event, and whatever their senders carry about."""
-        texts = self._texts([event.text for event in events])
-        return [
-            Reading(self._rules, event, self._fields(event, text)) for event, text in zip(events, texts, strict=True)
-        ]
+        texts: list[dict[Field, Text]] = [{} for _ in events]
+        self._texts(texts, "text", [event.text for event in events])
+        for field in _CARRIED:
+            self._texts(texts, field, [getattr(event.sender, field) for event in events])
+        return list(map(Reading, repeat(self._rules), events, texts))
 
-    def _texts(self, raws: Sequence[str]) -> list[Text]:
-        """Scan what was not said of late: players say the same all day, and who floods says nothing else."""
-        known = self._said
-        new = [raw for raw in dict.fromkeys(raws) if raw not in known]
+    def _texts(self, of: Sequence[dict[Field, Text]], field: Field, raws: Sequence[str | None]) -> None:
+        """Scan what was not met of late: players say the same all day, and who floods says nothing else."""
+        known = self._known[field]
+        new = [raw for raw in dict.fromkeys(raws) if raw not in known and raw is not None]
         if new:
-            known.update(zip(new, self._scanner.scan("text", new), strict=True))
-        texts = [known[raw] for raw in raws]
-        while len(known) > MOST_SAID:
+            known.update(zip(new, map(self._telling, self._scanner.scan(field, new)), strict=True))
+        for texts, raw in zip(of, raws, strict=True):
+            text = known[raw] if raw is not None else None
+            if text is not None:
+                texts[field] = text
+        while len(known) > MOST_KNOWN[field]:
             del known[next(iter(known))]
-        return texts
 
-    def joined(self, reading: Reading, parts: Sequence[str]) -> Reading | None:
-        """Read the event again with the messages before it, as one text in the field "window".
+    def _telling(self, text: Text) -> Text | None:
+        """Return what is worth reading: a message, and what its sender carries about if some rule may ask for it."""
+        open_ = self._rules.unsieved_carried
+        return text if text.field in TEXT or text.mask & ~open_ or text.holds(open_) else None
 
-        Returns None where nothing comes together that some rule looks for and that this message alone does not hold.
+    def whole(self, readings: Sequence[Reading], torn: Sequence[Sequence[str]]) -> list[Whole | None]:
+        """Read events again with the messages before them, as one text: each with what may be torn apart, or nothing.
+
+        None where nothing comes together that some rule looks for and that the message alone does not hold.
         """
-        whole = together(parts)
-        every, late = self._scanner.together(whole, len(parts[-1]))
+        out: list[Whole | None] = [None] * len(readings)
+        wholes = [(at, together(parts), len(parts[-1])) for at, parts in enumerate(torn) if parts]
+        if wholes:
+            met = self._scanner.together([(text, own) for _, text, own in wholes])
+            worth = [one for one, bits in zip(wholes, met, strict=True) if self._awakened(readings[one[0]], *bits)]
+            texts = self._scanner.scan("window", [text for _, text, _ in worth]) if worth else ()
+            for (at, raw, own), text in zip(worth, texts, strict=True):
+                out[at] = Whole(text, len(raw) - own)
+        return out
+
+    def _awakened(self, reading: Reading, every: int, late: int) -> bool:
         own = (late | reading.mask) & self._rules.meaning
-        if not own or not self._rules.awakened(reading.mask, reading.mask | every, own):
-            return None
-        [window] = self._scanner.scan("window", [whole])
-        return Reading(self._rules, reading.event, {**reading.texts, "window": window})
+        return bool(own) and self._rules.index.awakened(reading.mask, reading.mask | every, own)
 
     def renamed(self, reading: Reading, names: str) -> Reading:
         """Read the event again with the names its sender had as one name."""
-        name = self._carried("name", names)
-        return Reading(self._rules, reading.event, {**reading.texts, "name": name}) if name else reading
-
-    def _fields(self, event: ChatEvent, text: Text) -> dict[Field, Text]:
-        texts: dict[Field, Text] = {"text": text}
-        sender, carry = event.sender, self._carried
-        if sender.name and (name := carry("name", sender.name)):
-            texts["name"] = name
-        if sender.guild and (guild := carry("guild", sender.guild)):
-            texts["guild"] = guild
-        if sender.signature and (signature := carry("signature", sender.signature)):
-            texts["signature"] = signature
-        return texts
-
-    def _carry(self, field: Field, raw: str) -> Text | None:
-        [text] = self._scanner.scan(field, [raw])
-        return text if text.mask else None
+        texts = dict(reading.texts)
+        self._texts([texts], "name", [names])
+        return Reading(self._rules, reading.event, texts)

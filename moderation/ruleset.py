@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
@@ -21,9 +21,12 @@ from moderation.conditions import (
     NEW_KEY,
     PATTERN,
     SIGN_KEYS,
+    TEXT,
     Condition,
     Key,
+    Pattern,
     channel_key,
+    every,
     pattern_key,
 )
 from moderation.context import is_new
@@ -31,10 +34,11 @@ from moderation.events import Channel, ChatEvent
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
-from moderation.pattern import Search, regexes
+from moderation.pattern import Search
 from moderation.policy import Policy
 from moderation.rewrite import ways
 from moderation.rule import Rule
+from moderation.ruleindex import RuleIndex, Told
 from moderation.segment import Segmenter
 
 #: The class under which allowed phrases are matched; a term inside one of them is not seen.
@@ -81,8 +85,10 @@ class RuleSet:
             folded = fold(term.text).text.strip()
             if folded:
                 lexicon.setdefault(folded, []).append(term)
-        conditions = [*(one for rule in self.rules for one in rule.conditions), *contents.guards.values()]
-        self._patterns = {regex: Search(regex) for regex in dict.fromkeys(regexes(conditions))}
+        asked = [*(one for rule in self.rules for one in rule.conditions), *contents.guards.values()]
+        conditions = list({id(one): one for one in every(asked)}.values())
+        shapes = [one for one in conditions if isinstance(one, Pattern)]
+        self._patterns = {regex: Search(regex) for regex in dict.fromkeys(shape.regex for shape in shapes)}
         needs: dict[str, list[Key]] = {}
         for regex, search in self._patterns.items():
             for word in sorted(search.needs) if search.among is None else ():
@@ -93,18 +99,30 @@ class RuleSet:
         among = {pattern_key(regex): search.among for regex, search in self._patterns.items() if search.among}
         wanted = {key.removeprefix(CARRIED) for rule in self.rules for key in _shapes(rule)}
         among = {key: search for key, search in among.items() if key in wanted}
-        every = dict.fromkeys(
-            [ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *CONTEXT_KEYS, *among, *chain.from_iterable(keys)]
+        every_key = dict.fromkeys(
+            [ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *CONTEXT_KEYS, *map(pattern_key, self._patterns)]
         )
         #: The bit of each key in the mask of a text; what the sender carries about has the same, `carried` bits higher.
-        self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every)}
-        self.carried = len(every)
+        self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every_key)}
+        self.carried = len(every_key)
         #: The same, wherever the key is met.
         self.everywhere: Mapping[Key, int] = {key: bit | bit << self.carried for key, bit in self.bits.items()}
         #: The bits that each word of the matcher sets.
         self.masks: tuple[int, ...] = tuple(map(self._mask, keys))
         #: Patterns that no word tells of are searched in all texts at once: their bits and searches.
         self.among = tuple((self.bits[key], search) for key, search in among.items())
+        sieved = {*among, *chain.from_iterable(keys)}
+        #: The bits of the other patterns, which may match anything, and of those that are for what a sender carries.
+        self.unsieved = self._mask(key for shape in shapes if (key := pattern_key(shape.regex)) not in sieved)
+        self.unsieved_carried = self.unsieved & self._mask(
+            pattern_key(shape.regex) for shape in shapes if not set(shape.fields) <= set(TEXT)
+        )
+        #: What a text must be looked at closely for, by its bit: a word may be half of another one, and a word that a
+        #: pattern needs is no match.
+        self.class_of = {self.bits[name]: name for name in [ALLOWED, *(t.lexicon for t in entries)]}
+        self.bit_of = {regex: self.bits[pattern_key(regex)] for regex in self._patterns}
+        self.regex_of = {bit: regex for regex, bit in self.bit_of.items()}
+        self.certain = self._mask((*SIGN_KEYS, *CONTEXT_KEYS, *(CARRIED + key for key in SIGN_KEYS)))
         self.matcher = automaton(words, plain=plain)
         hidden = _hidden(lexicon)
         self.alike = Alike(list(hidden), plain=plain)
@@ -119,12 +137,18 @@ class RuleSet:
         self.telling = self._mask({HANDLE_KEY, DISGUISED_KEY, *(t.lexicon for ts in hidden.values() for t in ts)})
         self.segmenter = Segmenter(lexicon, plain=plain)
         self.finder = HandleFinder(contents.grammar, contents.official)
-        self._clauses = tuple(tuple(self._required(rule)) for rule in self.rules)
-        self.always = tuple(rule for rule, clauses in zip(self.rules, self._clauses, strict=True) if not clauses)
         self._new = self.bits[NEW_KEY]
         self._said_in = {channel: self.bits[channel_key(channel)] for channel in get_args(Channel)}
-        self._triggered = _index(self._clauses, self._mask(CONTEXT_KEYS))
-        self._triggers = sum(self._triggered)
+        #: By the id of a condition: the bits without which it cannot hold, one of each.
+        self.needed = {id(one): tuple(map(self._mask, one.clauses())) for one in conditions if one.clauses()}
+        told = Told(
+            self.certain,
+            self.unsieved,
+            self._mask(CONTEXT_KEYS),
+            sum(self.everywhere[pattern_key(regex)] for regex in self._patterns),
+        )
+        #: Which rules are worth trying.
+        self.index = RuleIndex(self.rules, self._mask, told)
 
     @cached_property
     def by_id(self) -> Mapping[str, Rule]:
@@ -135,37 +159,12 @@ class RuleSet:
         """Return the bits of where an event was said and by whom."""
         return self._said_in[event.channel] | (self._new if is_new(event, self.policy.bounds) else 0)
 
-    def candidates(self, mask: int) -> list[Rule]:
-        """Return the rules that a message with these bits could satisfy, in file order, besides those in `always`."""
-        found = self._satisfiable(mask)
-        return [self.rules[i] for i in found] if found else []
-
-    def awakened(self, before: int, after: int, own: int) -> bool:
-        """Tell whether bits that came to `before` make a rule worth trying that was not, by some of the bits `own`."""
-        old = set(self._satisfiable(before))
-        return any(i not in old and any(one & own for one in self._clauses[i]) for i in self._satisfiable(after))
-
-    def _satisfiable(self, mask: int) -> list[int]:
-        found = []
-        triggers = mask & self._triggers
-        while triggers:
-            bit = triggers & -triggers
-            triggers ^= bit
-            found += [i for i in self._triggered[bit] if all(mask & one for one in self._clauses[i])]
-        return sorted(set(found)) if len(found) > 1 else found
-
     def _mask(self, keys: Iterable[Key]) -> int:
         mask = 0
         for key in keys:
             bare = key.removeprefix(CARRIED)
             mask |= self.bits[bare] << (self.carried if bare != key else 0)
         return mask
-
-    def _required(self, rule: Rule) -> Iterator[int]:
-        """Yield the bits of which a message must hold one, per clause; a pattern that needs no word tells nothing."""
-        for clause in rule.clauses():
-            if all(key.removeprefix(CARRIED) in self.bits for key in clause):
-                yield self._mask(clause)
 
     def pattern(self, regex: str) -> Search:
         """Return the search for a pattern of one of the rules."""
@@ -193,21 +192,6 @@ def _hidden(lexicon: Mapping[str, Sequence[Term]]) -> dict[str, tuple[Term, ...]
     for (name, _), word in first.items():
         hidden[word] = (*hidden.get(word, ()), *(t for t in lexicon[word] if t.lexicon == name))
     return hidden
-
-
-def _index(rules: Sequence[tuple[int, ...]], context: int) -> Mapping[int, list[int]]:
-    """Sort rules by the rarest thing they need: the bits of the clause that has the fewest stand for the rule.
-
-    A clause about the context (`context` has its bits) stands for a rule that has no other.
-    """
-    triggered: dict[int, list[int]] = {}
-    for i, clauses in enumerate(rules):
-        clause = min((c for c in clauses if not c & context), key=int.bit_count, default=min(clauses, default=0))
-        while clause:
-            bit = clause & -clause
-            clause ^= bit
-            triggered.setdefault(bit, []).append(i)
-    return triggered
 
 
 def _digest(contents: Contents) -> str:

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import re2
 from xxhash import xxh3_64_intdigest
 
-from moderation.conditions import ACROSTIC_KEY, DISGUISED_KEY, HANDLE_KEY, NOISE_KEY, RUN_KEY, Found, pattern_key
+from moderation.conditions import (
+    ACROSTIC_KEY,
+    DISGUISED_KEY,
+    HANDLE_KEY,
+    NOISE_KEY,
+    RUN_KEY,
+    TEXT,
+    Found,
+)
 from moderation.fold import HIDDEN, JOINT, fold_all, squeeze
 from moderation.joined import Joined
 from moderation.rewrite import backwards
@@ -85,7 +93,8 @@ class _Noted(NamedTuple):
     disguise: str
 
 
-_CUE_BYTES: Final = 64
+#: Characters before a piece in which a word may say that it is a contact.
+_CUE: Final = 24
 
 #: Readings that leave every character in its place, so that the words around tell something.
 _AS_TYPED: Final = frozenset({"", "sound", "shape"})
@@ -100,8 +109,8 @@ class Text:
     """
 
     __slots__ = (
-        "_accepted", "_encoded", "_found", "_patterns", "_rules", "_words",
-        "backwards", "field", "fingerprint", "folded", "handles", "mask", "views",
+        "_accepted", "_encoded", "_found", "_patterns", "_proven", "_rules", "_sightings", "_words",
+        "backwards", "field", "fingerprint", "folded", "handles", "mask", "refuted", "views",
     )  # fmt: skip
 
     def __init__(self, rules: RuleSet, field: Field, folded: Folded, fingerprint: int) -> None:
@@ -109,7 +118,8 @@ class Text:
         self.field = field
         self.folded = folded
         self.fingerprint = fingerprint
-        self.mask = 0
+        self.mask = rules.unsieved if field in TEXT else rules.unsieved_carried
+        self.refuted = self._proven = 0
         self.backwards = False
         self.views: tuple[View, ...] = ()
         self.handles: tuple[Handle, ...] = ()
@@ -119,6 +129,7 @@ class Text:
         """Remember that terms stand at `view.text[start:end]`, or that they are meant there."""
         if self._found is None:
             self._found = []
+            self._sightings: dict[str, list[Sighting]] = {}
             self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
             self._words: dict[str, Words] = {}
         self._found.append(_Noted(view, start, end, terms, disguise))
@@ -139,10 +150,43 @@ class Text:
             for term in terms:
                 yield Sighting(view, start, end, term, disguise)
 
+    def holds(self, keys: int) -> bool:
+        """Tell whether one of the keys of the mask with these bits is met, looked at closely.
+
+        A word must not be half of another one, and a pattern must match. Whether a word is allowed or has expired is
+        not looked at.
+        """
+        keys &= self.mask
+        if keys & self._proven:
+            return True
+        keys &= ~self.refuted
+        while keys:
+            bit = keys & -keys
+            keys ^= bit
+            if self._proves(bit):
+                self._proven |= bit
+                return True
+            self.refuted |= bit
+        return False
+
+    def _proves(self, bit: int) -> bool:
+        regex = self._rules.regex_of.get(bit)
+        if regex is not None:
+            return bool(self.pattern(regex))
+        lexicon = self._rules.class_of.get(bit)
+        return lexicon is None or any(map(self._holds, self._sighted(lexicon)))
+
+    def _sighted(self, lexicon: str) -> Sequence[Sighting]:
+        """Return where terms of a class were sighted."""
+        if self._found and not self._sightings:
+            for one in self.seen():
+                self._sightings.setdefault(one.term.lexicon, []).append(one)
+        return self._sightings.get(lexicon, ()) if self._found else ()
+
     def _accept(self, lexicon: str) -> list[tuple[Found, int | None]]:
         out: dict[tuple[int, int], tuple[Found, int | None]] = {}
-        for one in self.seen():
-            if one.term.lexicon == lexicon and self._holds(one):
+        for one in self._sighted(lexicon):
+            if self._holds(one):
                 span = one.view.span(one.start, one.end)
                 found = Found(*span, self.field, one.name, lexicon, self.folded.raw[slice(*span)])
                 out.setdefault(span, (found, one.term.until_ms))
@@ -169,8 +213,7 @@ class Text:
 
     def pattern(self, regex: str) -> tuple[Found, ...]:
         """Return the first place of an RE2 pattern in the folded text, else in what it was rewritten to."""
-        bits = self._rules.bits.get(pattern_key(regex))
-        if bits is not None and not self.mask & bits:
+        if not self.mask & self._rules.bit_of[regex]:
             return ()
         if not hasattr(self, "_patterns"):
             self._patterns: dict[str, tuple[Found, ...]] = {}
@@ -260,24 +303,25 @@ class Scanner:
             self._match(rewritten, views)
             self._unmask(rewritten, views)
 
-    def together(self, whole: str, own: int) -> tuple[int, int]:
-        """Return the bits of folded texts put together, and those that the last, of `own` characters, has a part in.
+    def together(self, wholes: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
+        """Return for folded texts put together their bits, and those that the last piece has a part in.
 
-        No cost of a full scan.
+        Each text comes with the length of its last piece. No cost of a full scan.
         """
-        every, late, squeezed = 0, 0, squeeze(whole)
-        begin = len(squeezed) - len(squeeze(whole[len(whole) - own :]))
-        for _, end, index in self._rules.matcher.find(squeezed):
-            every |= self._rules.masks[index]
-            late |= self._rules.masks[index] if end > begin else 0
-        if self._handle_near(whole.encode(), len(whole[len(whole) - own :].encode())):
-            late |= self._bits[HANDLE_KEY]
-        return every | late, late
-
-    def _handle_near(self, encoded: bytes, own: int) -> bool:
-        """Tell whether a handle may reach into the last `own` bytes: whatever says so is no farther than _CUE_BYTES."""
-        begin = max(0, len(encoded) - own - _CUE_BYTES)
-        return any(search(encoded, begin) for search in self._rules.finder.searches)
+        squeezed = Joined([squeeze(text) for text, _ in wholes], encoded=False)
+        begins = [
+            len(part) - len(squeeze(text[-own:])) for part, (text, own) in zip(squeezed.parts, wholes, strict=True)
+        ]
+        every, late = [self._rules.unsieved] * len(wholes), [0] * len(wholes)
+        for at, _, end, index in squeezed.spread(self._rules.matcher.find(squeezed.text)):
+            every[at] |= self._rules.masks[index]
+            late[at] |= self._rules.masks[index] if end > begins[at] else 0
+        # a handle that reaches into the last piece: whatever says so is no farther away than _CUE
+        ends = Joined([text[-own - _CUE :] for text, own in wholes])
+        for search in self._rules.finder.searches:
+            for at in ends.holding_bytes(search):
+                late[at] |= self._bits[HANDLE_KEY]
+        return [(one | other, other) for one, other in zip(every, late, strict=True)]
 
     def _match(self, joined: Joined, of: Sequence[_Of]) -> None:
         masks, terms = self._rules.masks, self._rules.terms

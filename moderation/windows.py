@@ -7,12 +7,12 @@ timeline is whole on one worker; timelines across senders see only that worker's
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_right, insort
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator
 
 #: Entries a timeline keeps; a rule cannot count further than this.
 DEPTH: Final = 32
@@ -23,16 +23,6 @@ HORIZON_MS: Final = 3_600_000
 MOST_ENTRIES: Final = 500_000
 #: Messages a budget remembers; no budget is larger.
 MOST_SPENT: Final = 10_000
-#: Only texts this short are kept for putting split messages together.
-SHORT: Final = 16
-#: Split messages: how far back, and how many.
-JOIN_MS: Final = 120_000
-JOIN_MOST: Final = 8
-#: A message of so few characters may be a piece of a word.
-SCRAP: Final = 2
-#: Characters of an id: fewer are no contact.
-LEAST_ID: Final = 5
-_ID: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]")
 
 
 class Entry(NamedTuple):
@@ -43,7 +33,6 @@ class Entry(NamedTuple):
     account: str
     text: int
     recipient: str | None
-    short: str | None
     marks: frozenset[str]
 
 
@@ -71,7 +60,8 @@ class Windows:
         self._entries = 0
         self.horizon_ms = HORIZON_MS
         self._timelines: OrderedDict[Hashable, Timeline] = OrderedDict()
-        self._spent: dict[str, dict[str, int]] = {}
+        #: By purse: when each message drew on it, and all those times in order.
+        self._spent: dict[str, tuple[dict[str, int], list[int]]] = {}
 
     def __len__(self) -> int:
         return len(self._timelines)
@@ -98,11 +88,13 @@ class Windows:
 
     def spend(self, purse: str, message: str, ts: int, span_ms: int) -> int:
         """Note that `message` drew on a budget and return how many did in the `span_ms` up to now, it included."""
-        spent = self._spent.setdefault(purse, {})
-        spent[message] = ts
+        spent, times = self._spent.setdefault(purse, ({}, []))
+        if message not in spent:
+            spent[message] = ts
+            insort(times, ts)
         if len(spent) > MOST_SPENT:
-            del spent[next(iter(spent))]
-        return sum(ts - span_ms < at <= ts for at in spent.values())
+            times.remove(spent.pop(next(iter(spent))))
+        return bisect_right(times, ts) - bisect_right(times, ts - span_ms)
 
     def _forget(self, now: int) -> None:
         """Make room: drop the longest silent timelines, beyond the horizon or beyond the bound, two at a time."""
@@ -115,42 +107,7 @@ class Windows:
             del self._timelines[key]
 
 
-def together(parts: Sequence[str]) -> str:
-    """Put pieces together: one after the other, or, where all have as many lines, line by line (叠楼 over messages)."""
-    rows = [part.split("\n") for part in parts]
-    height = len(rows[0])
-    if height > 1 and all(len(row) == height for row in rows):
-        return "\n".join("".join(column) for column in zip(*rows, strict=True))
-    return " ".join(parts)
-
-
 def within(timeline: Timeline, ts: int, span_ms: int) -> Iterator[Entry]:
     """Yield the entries of the `span_ms` up to `ts`, oldest first. Entries from after `ts` are not seen."""
     first = ts - span_ms
     return (e for e in timeline.values() if first <= e.ts <= ts)
-
-
-def pieces(timeline: Timeline, current: Entry) -> list[str]:
-    """Return the short messages of a sender that may be one thing torn apart, `current` last; empty if they are not.
-
-    They may be if this one is a scrap (of an id, or of one or two characters) and together they hold an id, or are all
-    scraps. Of ordinary chat one message in twenty comes this far (generated chat, 2026-11-21).
-    """
-    short = current.short
-    if not short or not (len(short) <= SCRAP or _ID.search(short)):
-        return []
-    shorts = _shorts(timeline, current)
-    if not shorts:
-        return []
-    parts = [*shorts, short]
-    scraps = len(short) <= SCRAP and len(shorts[-1]) <= SCRAP
-    return parts if scraps or len(_ID.findall(" ".join(parts))) >= LEAST_ID else []
-
-
-def _shorts(timeline: Timeline, current: Entry) -> list[str]:
-    """Return the short ones among the few messages before `current`, oldest first.
-
-    All are looked at: what comes again may stand behind what came later.
-    """
-    late = [e for e in within(timeline, current.ts, JOIN_MS) if e.message != current.message]
-    return [e.short for e in late[1 - JOIN_MOST :] if e.short]

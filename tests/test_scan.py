@@ -18,6 +18,7 @@ from moderation.fold import fold, squeeze
 from moderation.moderator import Moderator
 from moderation.reading import Reader
 from moderation.rulefile import load, read
+from moderation.ruleindex import Candidate, RuleIndex
 from moderation.ruleset import RuleSet
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text, fingerprint
 from streams.rules import read_layer
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moderation.events import ChatEvent
-    from moderation.rule import Rule
     from moderation.ruleset import Contents
 
 HERE: Final = Path(__file__).parent
@@ -179,24 +179,30 @@ def test_a_fingerprint_does_not_depend_on_what_stands_beside(texts: list[str]) -
 # --- no rule is left out that would have hit
 
 
-class Exhaustive(RuleSet):
-    """A rule set that tries every rule, whatever a message holds."""
+class Everything(RuleIndex):
+    """An index under which every rule is tried, whatever a message holds."""
 
-    def candidates(self, mask: int) -> list[Rule]:
+    def __init__(self, index: RuleIndex) -> None:
+        self.__dict__.update(vars(index))
+
+    def candidates(self, mask: int) -> list[Candidate]:
         del mask
-        return self._conditional
-
-    def __init__(self, contents: Contents) -> None:
-        super().__init__(contents)
         always = {rule.id for rule in self.always}
-        self._conditional = [rule for rule in self.rules if rule.id not in always]
+        return [Candidate(one.rule, ()) for one in self._candidates if one.rule.id not in always]
+
+
+def exhaustive(under: RuleSet) -> RuleSet:
+    """The rule set, with every rule and every part of it tried."""
+    under.index, under.needed = Everything(under.index), {}
+    return under
 
 
 def left_out(under: RuleSet, chat: Sequence[ChatEvent]) -> list[tuple[str, str]]:
     """Name the rules that are satisfied by an event but are no candidates there."""
     out = []
     for reading in Reader(under).read(chat):
-        tried = {rule.id for rule in (*under.candidates(reading.mask), *under.always)}
+        near = [one.rule for one in under.index.candidates(reading.mask) if all(map(reading.holds, one.doubts))]
+        tried = {rule.id for rule in (*near, *under.index.always)}
         hit = {rule.id for rule in under.rules for _ in Moderator._try(rule, reading)}
         out += [(reading.event.text, rule) for rule in sorted(hit - tried)]
     return out
@@ -213,19 +219,19 @@ def test_whatever_would_hit_of_the_shipped_rules_is_a_candidate() -> None:
 
 
 @cache
-def exhaustive() -> RuleSet:
-    return Exhaustive(read([disguised_layer()]))
+def all_tried() -> RuleSet:
+    return exhaustive(RuleSet(read([disguised_layer()])))
 
 
 @settings(max_examples=100, deadline=None)
 @given(chats())
 def test_trying_every_rule_finds_nothing_more(chat: list[ChatEvent]) -> None:
-    assert Moderator(disguised_rules()).judge(chat) == Moderator(exhaustive()).judge(chat)
+    assert Moderator(disguised_rules()).judge(chat) == Moderator(all_tried()).judge(chat)
 
 
 def test_trying_every_shipped_rule_finds_nothing_more() -> None:
     found = Moderator(compiled()).judge(lines())
-    assert found == Moderator(Exhaustive(shipped())).judge(lines())
+    assert found == Moderator(exhaustive(RuleSet(shipped()))).judge(lines())
     assert len({hit.rule for finding in found for hit in finding.hits}) > 20
 
 

@@ -5,24 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.windows import (
-    DEPTH,
-    JOIN_MOST,
-    JOIN_MS,
-    MOST_SPENT,
-    Entry,
-    Timeline,
-    Windows,
-    pieces,
-    together,
-    within,
-)
+from moderation.windows import DEPTH, MOST_SPENT, Entry, Timeline, Windows, within
 
 T0 = 1_750_000_000_000
 
 
-def entry(message: str, ts: int = T0, *, account: str = "a", short: str | None = None) -> Entry:
-    return Entry(ts, message, account, 0, None, short, frozenset())
+def entry(message: str, ts: int = T0, *, account: str = "a") -> Entry:
+    return Entry(ts, message, account, 0, None, frozenset())
 
 
 def told(timeline: Timeline) -> list[str]:
@@ -81,55 +70,16 @@ def test_a_window_ends_at_the_event_and_begins_its_span_before() -> None:
     assert [e.message for e in within(timeline, T0 + 3000, 2000)] == ["m1", "m2", "m3"]
 
 
-def test_scraps_belong_together_and_whole_sentences_do_not() -> None:
-    def parts(*shorts: str, gap_ms: int = 1000) -> list[str]:
-        windows = Windows()
-        for number, short in enumerate(shorts):
-            last = entry(f"m{number}", T0 + number * gap_ms, short=short)
-            timeline = windows.add("a", last)
-        return pieces(timeline, last)
-
-    assert parts("加扣", "7381", "920465") == ["加扣", "7381", "920465"]
-    assert parts("代", "练") == ["代", "练"]
-    assert parts("你好", "今天打本吗") == []
-    assert parts("7381920465") == []
-    assert parts("7381", "920465", gap_ms=JOIN_MS + 1) == []
-
-
 def test_a_budget_counts_messages_once_and_forgets_after_its_span() -> None:
     windows = Windows()
     assert [windows.spend("rule", message, T0, 1000) for message in ("m1", "m2", "m1")] == [1, 2, 2]
     assert windows.spend("rule", "m3", T0 + 1001, 1000) == 1
 
 
-def test_pieces_are_put_together_one_after_the_other_or_line_by_line() -> None:
-    assert together(["加扣", "7381", "920"]) == "加扣 7381 920"
-    assert together(["加\n7\n9", "Q\n3\n2"]) == "加Q\n73\n92"
-    assert together(["加\n7", "Q\n3\n2"]) == "加\n7 Q\n3\n2"
-    assert together(["出金"]) == "出金"
-
-
-def test_pieces_are_the_few_short_messages_before_this_one_and_none_after_it() -> None:
-    windows = Windows()
-    for number in range(JOIN_MOST + 4):
-        last = entry(f"m{number}", T0 + number * 1000, short=f"{number:03}")
-        timeline = windows.add("a", last)
-    assert pieces(timeline, last) == [f"{number:03}" for number in range(4, JOIN_MOST + 4)]
-    earlier = entry("m5", T0 + 5000, short="005")
-    assert "006" not in pieces(timeline, earlier)
-
-
-def test_a_long_message_between_pieces_is_no_piece() -> None:
-    windows = Windows()
-    windows.add("a", entry("m0", short="7381"))
-    windows.add("a", entry("m1", T0 + 1, short=None))
-    last = entry("m2", T0 + 2, short="920465")
-    assert pieces(windows.add("a", last), last) == ["7381", "920465"]
-
-
 def test_a_budget_remembers_no_more_messages_than_any_budget_may_have() -> None:
     windows = Windows()
-    windows._spent["rule"] = {f"old{number}": T0 for number in range(MOST_SPENT)}
+    for number in range(MOST_SPENT):
+        windows.spend("rule", f"old{number}", T0, 1000)
     assert windows.spend("rule", "new", T0, 1000) == MOST_SPENT
-    assert "old0" not in windows._spent["rule"]
+    assert windows.spend("rule", "old0", T0, 1000) == MOST_SPENT
     assert windows.spend("rule", "new", T0, 1000) == MOST_SPENT

@@ -1,0 +1,107 @@
+"""Pieces: what a sender tears apart over several short messages, put together again.
+
+    加扣 ─ 7381 ─ 920465 ▶ 加扣 7381 920465
+
+A message is put together with the few short ones before it: of its sender, or of the new accounts on its sender's
+device. All times are event times; what comes again takes the place of what it repeats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moderation.events import ChatEvent
+
+#: A longer text is no piece.
+SHORT: Final = 16
+#: How far back pieces belong together, and how many.
+JOIN_MS: Final = 120_000
+JOIN_MOST: Final = 8
+#: A message of so few characters may be a piece of a word.
+SCRAP: Final = 2
+#: Characters of an id: fewer are no contact.
+LEAST_ID: Final = 5
+#: Senders and devices remembered, those longest silent first to go: with two messages each about 30 MB (2026-11-22).
+MOST_SENDERS: Final = 50_000
+_ID: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]")
+
+
+class _Said(NamedTuple):
+    """A message; `short` is its folded text, nothing where that is too long for a piece."""
+
+    message: str
+    ts: int
+    short: str
+
+
+class Pieces:
+    """The short messages of late of one worker's senders."""
+
+    def __init__(self, most: int = MOST_SENDERS) -> None:
+        self._most = most
+        self._said: OrderedDict[str | tuple[str, str], list[_Said]] = OrderedDict()
+
+    def add(self, event: ChatEvent, folded: str, *, new: bool) -> Sequence[str]:
+        """Remember a message; return it with those before it that it may belong to, itself last, oldest first.
+
+        Nothing where it belongs to none. `new`: the sender is a new account, whose device counts too.
+        """
+        said = _Said(message_of(event), event.ts, folded if len(folded) <= SHORT else "")
+        own, device = self._note(event.sender.account_id, said), event.sender.device_id
+        if not said.short:
+            return ()
+        shared = self._note(("device", device), said) if new and device else ()
+        return torn(shared, said) or torn(own, said)
+
+    def _note(self, key: str | tuple[str, str], said: _Said) -> Sequence[_Said]:
+        line = self._said.get(key)
+        if line is None:
+            line = self._said[key] = []
+            if len(self._said) > self._most:
+                self._said.popitem(last=False)
+        else:
+            self._said.move_to_end(key)
+        for at, old in enumerate(line):
+            if old.message == said.message:
+                line[at] = said
+                return line
+        line.append(said)
+        del line[:-JOIN_MOST]
+        return line
+
+
+def message_of(event: ChatEvent) -> str:
+    """Return what a message and a client's retry of it have in common."""
+    return f"{event.sender.account_id}\x1f{event.client_msg_id}" if event.client_msg_id else event.event_id
+
+
+def torn(line: Sequence[_Said], current: _Said) -> list[str]:
+    """Return the short messages that may be one thing torn apart, `current` last; nothing if they are not.
+
+    They may be if this one is a scrap (of an id, or of one or two characters) and together they hold an id, or are all
+    scraps. Of ordinary chat one message in twenty comes this far (generated chat, 2026-11-21).
+    """
+    short = current.short
+    if len(line) < 2 or not (len(short) <= SCRAP or _ID.search(short)):
+        return []
+    first = current.ts - JOIN_MS
+    before = [s.short for s in line if s.short and first <= s.ts <= current.ts and s.message != current.message]
+    if not before:
+        return []
+    parts = [*before, short]
+    scraps = len(short) <= SCRAP and len(before[-1]) <= SCRAP
+    return parts if scraps or len(_ID.findall(" ".join(parts))) >= LEAST_ID else []
+
+
+def together(parts: Sequence[str]) -> str:
+    """Put pieces together: one after the other, or, where all have as many lines, line by line (叠楼 over messages)."""
+    rows = [part.split("\n") for part in parts]
+    height = len(rows[0])
+    if height > 1 and all(len(row) == height for row in rows):
+        return "\n".join("".join(column) for column in zip(*rows, strict=True))
+    return " ".join(parts)
