@@ -18,7 +18,7 @@ from msgspec import Struct
 from console.broker import PATIENCE_MS, client, reached
 from moderation.actions import Action, RevertCommand
 from moderation.errors import EventError, SettingsError
-from moderation.order import account_of, decode_command
+from moderation.order import decode_command, key_of
 from streams.ledger import RedisLedger
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def order(action_id: str, account_id: str, operator: str, reason: str) -> Revert
     """Write the command as of now. Raises SettingsError where a part breaks the contract's limits."""
     command = RevertCommand(uuid4().hex, operator, reason, time.time_ns() // 1_000_000, action_id, account_id)
     try:  # the worker would put what it cannot read among the dead letters, where nobody would look for it
-        decode_command(msgspec.json.encode(command), account_of(command).encode(errors="replace"))
+        decode_command(msgspec.json.encode(command), key_of(command).encode(errors="replace"))
     except (EventError, UnicodeEncodeError) as exc:
         raise SettingsError(f"this is no revert command: {exc}") from None
     return command
@@ -78,9 +78,7 @@ async def _publish(settings: Settings, command: RevertCommand, *, wait: bool) ->
     producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
     async with reached(settings, producer), AsyncExitStack() as stack:
         answers = await stack.enter_async_context(_answers(settings)) if wait else None
-        await producer.send_and_wait(
-            settings.topics.commands, msgspec.json.encode(command), account_of(command).encode()
-        )
+        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
         with suppress(TimeoutError):
             return await asyncio.wait_for(_seen(answers, command), WITHIN_S) if answers else None
     return None
@@ -98,7 +96,7 @@ async def _answers(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def _seen(consumer: AIOKafkaConsumer, command: RevertCommand) -> Action:
-    key = account_of(command).encode()
+    key = key_of(command).encode()
     async for record in consumer:
         if record.key == key and record.value:
             with suppress(msgspec.DecodeError):  # a version after ours may say what we cannot read

@@ -27,6 +27,10 @@ HandleType = Literal[
 ]  # fmt: skip
 Span = Annotated[tuple[int, int], Meta(description="start and end in code points of the raw text, end not included")]
 Field = Literal["text", "name", "guild", "signature", "window"]
+#: Ends may lie beyond what a clock of ours may say: the longest sanction after the latest event.
+End = Annotated[
+    int, Meta(ge=946_684_800_000, le=4_102_444_800_000 + 11 * 366 * 86_400_000, description="milliseconds since 1970")
+]
 Seconds = Annotated[int, Meta(ge=1, le=10 * 366 * 86_400)]
 
 
@@ -77,11 +81,12 @@ class Source(Struct, frozen=True):
     offset: int
 
 
-class RuleRef(Struct, frozen=True):
-    """A rule as it was when it matched."""
+class RuleRef(Struct, frozen=True, omit_defaults=True):
+    """A rule as it was when it matched, and the points it gave (0-100); 0 where that is not known."""
 
     id: str
     revision: str
+    weight: int = 0
 
 
 class Who(Struct, frozen=True, omit_defaults=True):
@@ -160,8 +165,8 @@ class Action(Struct, frozen=True, omit_defaults=True):
     target: Target
     scope: Scope
     duration_s: Seconds | None
-    until: Millis | None
-    deliver_before: Millis | None
+    until: End | None
+    deliver_before: End | None
     created_at: Millis
     reason_code: str
     reason_text: str
@@ -177,6 +182,8 @@ class Action(Struct, frozen=True, omit_defaults=True):
     campaign_id: Id | None = None
     evidence: Evidence | None = None
     operator: Name | None = None
+    #: Why a human ordered it: for moderators, never for the player.
+    operator_reason: Annotated[str, Meta(max_length=512)] | None = None
     degraded: bool = False
     extra: dict[str, Any] | None = None
 
@@ -203,7 +210,7 @@ class Case(Struct, frozen=True, omit_defaults=True):
     why_human: Literal["low_confidence", "vip", "policy", "budget", "degraded"]
     suggested: tuple[str, ...]
     created_at: Millis
-    due_at: Millis
+    due_at: End
     source: Source | None = None
 
 
@@ -248,7 +255,33 @@ class RevertCommand(_Order, frozen=True, omit_defaults=True, tag="revert"):
     account_id: Id
 
 
-Command = MuteCommand | BanCommand | RevertCommand
+class Which(Struct, frozen=True, omit_defaults=True):
+    """Which actions of automatic or manual origin: those of whom all holds that is given. Times are of judging.
+
+    `since` is included, `until` is not; without `since` all that the ledger still lists.
+    """
+
+    rule: Id | None = None
+    revision: Id | None = None
+    campaign_id: Id | None = None
+    server_id: Id | None = None
+    label: Label | None = None
+    since: Millis | None = None
+    until: Millis | None = None
+
+
+class RevertManyCommand(_Order, frozen=True, omit_defaults=True, tag="revert_many"):
+    """A human undoes every action that a bad rule, a wrong campaign or a bad hour caused, a page at a time.
+
+    The Kafka key of its record is its `command_id`. What another live rule justifies alone stays, if a rule is given.
+    A worker carries out a page and writes the command again with `after`: where the next page begins.
+    """
+
+    which: Which
+    after: Annotated[str, Meta(max_length=64)] = ""
+
+
+Command = MuteCommand | BanCommand | RevertCommand | RevertManyCommand
 
 _ID_BYTES: Final = 16
 

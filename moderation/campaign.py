@@ -108,7 +108,7 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
         device_id=event.sender.device_id,
         ip=event.sender.ip,
         channel_package=event.channel_package,
-        rules=tuple(RuleRef(hit.rule, hit.revision) for hit in live),
+        rules=tuple(RuleRef(hit.rule, hit.revision, hit.weight) for hit in live),
         extra=event.extra,
     )
 

@@ -6,7 +6,7 @@ One Aho-Corasick pass over the text without separators finds every word, however
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec import Meta, Struct
@@ -76,6 +76,8 @@ _SPELT: Final = re.compile(r"(?<![a-z])[a-z] [a-z] ")
 _PAIR: Final = re.compile("[a-z]{2,}")
 #: Shorter Latin words would become everyday ones.
 _LEET: Final = 5
+#: Spellings of one word: one of ten letters that all have a digit has a thousand.
+_MOST_SPELLINGS: Final = 1024
 
 
 class Mark(NamedTuple):
@@ -208,9 +210,11 @@ def _sounded(groups: Iterable[Words]) -> Words:
 
 
 def _leet(words: Words, table: dict[str, str]) -> Words:
-    """Make the spellings of Latin words with digits for letters: w3ixin, wech4t."""
+    """Make the spellings of Latin words with digits for letters, of each the first few: w3ixin, wech4t."""
     latin = [w for w in words if len(w) >= _LEET and _PAIR.fullmatch(w)]
-    return tuple("".join(c) for w in latin for c in product(*(c + table.get(c, "") for c in w)))
+    return tuple(
+        "".join(c) for w in latin for c in islice(product(*(c + table.get(c, "") for c in w)), _MOST_SPELLINGS)
+    )
 
 
 def is_letter(char: str) -> bool:

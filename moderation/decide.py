@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -34,7 +35,7 @@ from moderation.policy import FOREVER, Policy, Step
 from moderation.standing import Standing, Strike
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 WhyHuman = Literal["low_confidence", "vip", "policy", "budget", "degraded"]
 _HOUR_MS: Final = 3_600_000
@@ -67,11 +68,16 @@ def scores(hits: Sequence[Hit]) -> dict[Label, float]:
 
     Two hits of 50 make 75; no number of hits makes more than 100.
     """
-    doubt: dict[Label, float] = {}
+    weights: dict[Label, list[int]] = {}
     for hit in hits:
         if hit.status != "shadow":
-            doubt[hit.label] = doubt.get(hit.label, 1.0) * (1 - min(100, max(0, hit.weight)) / 100)
-    return {label: round(100 * (1 - d), 1) for label, d in doubt.items()}
+            weights.setdefault(hit.label, []).append(hit.weight)
+    return {label: doubted(found) for label, found in weights.items()}
+
+
+def doubted(weights: Iterable[int]) -> float:
+    """Return the points (0-100) that independent pieces of evidence make together."""
+    return round(100 * (1 - math.prod(1 - min(100, max(0, weight)) / 100 for weight in weights)), 1)
 
 
 def weigh(policy: Policy, hits: Sequence[Hit]) -> tuple[Verdict, Label | None, float]:
@@ -197,7 +203,7 @@ class Decision(Struct, frozen=True):
             score=finding.score,
             visibility="self_only" if shadow else "all",
             source=self.source,
-            rules=tuple(RuleRef(h.rule, h.revision) for h in finding.hits if h.status != "shadow"),
+            rules=tuple(RuleRef(h.rule, h.revision, h.weight) for h in finding.hits if h.status != "shadow"),
             evidence=self._evidence(),
             degraded=self.degraded,
             extra=event.extra,

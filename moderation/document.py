@@ -83,7 +83,7 @@ class Problems:
             self.problem(
                 place, "E003", f"YAML 格式不对：{exc.problem or exc.context}（常见原因：缩进、漏了空格、用了 Tab）"
             )
-        except (YAMLError, ValueError, RecursionError) as exc:
+        except (YAMLError, ValueError, OverflowError, RecursionError) as exc:
             self.problem(whole, "E003", f"YAML 格式不对：{str(exc).splitlines()[0]:.100}")
         return whole
 
@@ -198,6 +198,9 @@ class _Tree:
     def _scalar(self, event: Any) -> None:
         if event.tag is not None and not any(event.implicit):
             self._refuse(event, "E006", "不允许使用标签（!）；以 ! 开头的词请加引号")
+            return
+        if not event.value.isprintable() and any("\ud800" <= char <= "\udfff" for char in event.value):
+            self._refuse(event, "E009", "文字里有半个字符（\\uD800–\\uDFFF），请改成完整的字")
             return
         self._place(self._node(event, event.value, plain=not event.style))
 

@@ -107,8 +107,8 @@ def decode_event(value: bytes | None, key: bytes | None = None, *, keyed: bool =
         raise EventError(DeadReason.TOMBSTONE if value is None else DeadReason.EMPTY)
     if len(value) > MAX_RECORD_BYTES:
         raise EventError(DeadReason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
-    if value.count(b"{") + value.count(b"[") > MAX_DEPTH or _names_twice(value):
-        _check_shape(value)
+    if value.count(b"{") + value.count(b"[") > MAX_DEPTH or _names_twice(value) or b"\\u00" in value:
+        check_shape(value)
     event = _decode(value)
     if keyed:
         _check_key(key, event.sender.account_id)
@@ -167,13 +167,24 @@ def _names_twice(value: bytes) -> bool:
     )
 
 
-def _check_shape(value: bytes) -> None:
-    """Refuse a key written twice in one object, and nesting deeper than MAX_DEPTH."""
+def check_shape(value: bytes) -> None:
+    """Refuse a key written twice in one object, and nesting deeper than MAX_DEPTH: both raise EventError.
+
+    What is no JSON passes; the decoder says what is wrong with it. Numbers are not looked at, however long.
+    """
     try:
-        tree = json.loads(value.decode(), object_pairs_hook=_unique)
-    except (UnicodeDecodeError, RecursionError, ValueError):
-        return  # the decoder says what is wrong with it
+        tree = json.loads(
+            value.decode(errors="replace"), object_pairs_hook=_unique, parse_int=_number, parse_float=_number
+        )
+    except RecursionError:
+        raise EventError(DeadReason.TOO_DEEP) from None
+    except ValueError:
+        return
     _check_depth(tree, MAX_DEPTH)
+
+
+def _number(_: str) -> None:
+    return None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

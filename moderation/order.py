@@ -6,19 +6,29 @@ from typing import Final
 
 import msgspec
 
-from moderation.actions import Action, BanCommand, Command, MuteCommand, RevertCommand, Source, action_id
+from moderation.actions import (
+    Action,
+    BanCommand,
+    Command,
+    MuteCommand,
+    RevertCommand,
+    RevertManyCommand,
+    Source,
+    action_id,
+)
 from moderation.errors import DeadReason, EventError
-from moderation.events import MAX_RECORD_BYTES
+from moderation.events import MAX_RECORD_BYTES, check_shape
 
 _decoder: Final = msgspec.json.Decoder(Command)
 
 
 def decode_command(value: bytes | None, key: bytes | None) -> Command:
-    """Decode one record of the commands topic, whose key is the account the command is about. Raises EventError."""
+    """Decode one record of the commands topic, whose key is `key_of` the command. Raises EventError."""
     if not value:
         raise EventError(DeadReason.TOMBSTONE if value is None else DeadReason.EMPTY)
     if len(value) > MAX_RECORD_BYTES:
         raise EventError(DeadReason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
+    check_shape(value)
     try:
         command: Command = _decoder.decode(value)
     except msgspec.ValidationError as exc:
@@ -27,13 +37,15 @@ def decode_command(value: bytes | None, key: bytes | None) -> Command:
         raise EventError(DeadReason.NOT_UTF8, str(exc)) from None
     except (msgspec.DecodeError, RecursionError) as exc:
         raise EventError(DeadReason.NOT_JSON, str(exc)) from None
-    if key != account_of(command).encode():
-        raise EventError(DeadReason.KEY_MISMATCH, "the record's key is not the account the command is about")
+    if key != key_of(command).encode():
+        raise EventError(DeadReason.KEY_MISMATCH, f"the record's key must be {key_of(command)!r}")
     return command
 
 
-def account_of(command: Command) -> str:
-    """Return the account a command is about."""
+def key_of(command: Command) -> str:
+    """Return the key of a command's record: the account it is about, or its own id where it is about many."""
+    if isinstance(command, RevertManyCommand):
+        return command.command_id
     return command.account_id if isinstance(command, RevertCommand) else command.target.account_id
 
 
@@ -56,11 +68,15 @@ def sanction(command: MuteCommand | BanCommand, ruleset: str, source: Source | N
         ruleset=ruleset,
         source=source,
         operator=command.operator,
+        operator_reason=command.reason,
     )
 
 
-def undo(command: RevertCommand, undone: Action, ruleset: str, source: Source | None = None) -> Action:
+def undo(
+    command: RevertCommand | RevertManyCommand, undone: Action, ruleset: str, source: Source | None = None
+) -> Action:
     """Return the action that undoes another: its id depends on what is undone alone, so undoing twice is one effect."""
+    one = isinstance(command, RevertCommand)
     return Action(
         action_id=action_id(undone.action_id, "undo", undone.target.account_id),
         action="revert",
@@ -70,8 +86,8 @@ def undo(command: RevertCommand, undone: Action, ruleset: str, source: Source | 
         until=None,
         deliver_before=None,
         created_at=command.ts,
-        reason_code="manual.revert",
-        reason_text="您的申诉已通过，处罚已解除。",
+        reason_code=f"manual.{'revert' if one else 'revert_many'}",
+        reason_text="您的申诉已通过，处罚已解除。" if one else "此前的处罚有误，已为您解除。",
         mode="manual",
         ruleset=ruleset,
         event_id=undone.event_id,
@@ -80,4 +96,5 @@ def undo(command: RevertCommand, undone: Action, ruleset: str, source: Source | 
         reverts=undone.action_id,
         rules=undone.rules,
         operator=command.operator,
+        operator_reason=command.reason,
     )

@@ -46,10 +46,13 @@ class Recall:
         self._names: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
 
     def learn(self, handles: Sequence[Handle], ts: int) -> None:
-        """Remember the handles of a message that earned a verdict; the first time counts."""
+        """Remember the handles of a message that earned a verdict; of the times of a day the first counts.
+
+        One from the future is corrected by the next, so a clock that is ahead blinds nobody for long.
+        """
         for handle in handles:
             known = self._handles.get(handle.value)
-            if known is None or ts - known.ts > KNOWN_MS:
+            if known is None or not 0 <= ts - known.ts <= KNOWN_MS:
                 self._handles[handle.value] = _Known(handle.type, ts)
             self._handles.move_to_end(handle.value)
         while len(self._handles) > MOST_KNOWN:

@@ -14,13 +14,20 @@ from moderation.pattern import compile_pattern
 from moderation.reading import SIGNALS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from moderation.conditions import Condition
 
 _KINDS: Final = ("all", "any", "none", "lexicon", "handle", "signal", "context", "guard", "pattern")
 #: RE2 is linear, yet a pattern is for shapes, not for word lists.
 MAX_PATTERN: Final = 512
+
+
+#: A condition with all that its guards stand for: guards that name guards twice over grow past all bounds.
+MOST_PARTS: Final = 2_000
+MOST_NESTED: Final = 24
+#: Whatever matches each of these says nothing about a message, not even how long it is.
+_ANYTHING: Final = ("你", "好", "a", "7", "。", " ", "今天天气不错，大家一起去打副本吧，还差一个治疗和两个输出" * 3)
 
 
 #: What is cheap to refute is tried first; parts of equal cost stay as they are written.
@@ -35,6 +42,8 @@ class Conditions:
         self._classes = classes
         self._guards = guards
         self._same: dict[Condition, Condition] = {}
+        #: Parts and depth of each condition read, by its id.
+        self._sizes: dict[int, tuple[int, int]] = {}
 
     def read(self, node: Node) -> Condition | None:
         """Read one condition: a mapping with exactly one of the kinds above.
@@ -42,7 +51,23 @@ class Conditions:
         Conditions that say the same are the same object, so that a message is asked once for all the rules that ask.
         """
         condition = self._read(node)
-        return None if condition is None else self._same.setdefault(condition, condition)
+        if condition is None:
+            return None
+        parts, deep = self._size(condition)
+        if parts > MOST_PARTS or deep > MOST_NESTED:  # before it is compared with others, which looks at every part
+            self._p.problem(
+                node, "E306", f"条件太大：连同护栏 {parts} 项、{deep} 层，最多 {MOST_PARTS} 项、{MOST_NESTED} 层"
+            )
+            return None
+        same = self._same.setdefault(condition, condition)
+        self._sizes[id(same)] = parts, deep
+        return same
+
+    def _size(self, condition: Condition) -> tuple[int, int]:
+        inside = condition.condition if isinstance(condition, c.Guard) else None
+        parts = (inside,) if inside else getattr(condition, "parts", ())
+        sizes = [self._sizes.get(id(part), (1, 1)) for part in parts]
+        return 1 + sum(size for size, _ in sizes), 1 + max((deep for _, deep in sizes), default=0)
 
     def _read(self, node: Node) -> Condition | None:
         entry = self._p.mapping(node, (*_KINDS, "within", "in"))
@@ -106,7 +131,10 @@ class Conditions:
         except re2.error as exc:
             self._p.problem(node, "E304", f"正则写法不对（RE2）：{exc!s:.120}")
             return None
-        if compiled.search("") is not None:
+        if "\\C" in regex:
+            self._p.problem(node, "E304", "正则里不能用 \\C：它会把一个汉字切成几段")
+            return None
+        if compiled.search("") is not None or all(compiled.search(text) for text in _ANYTHING):
             self._p.problem(node, "E305", "这个正则什么都能匹配")
         return c.Pattern(regex, self._fields(entry, ("text",)))
 
@@ -145,7 +173,20 @@ def _merged(parts: tuple[Condition, ...]) -> tuple[Condition, ...]:
             regexes.setdefault(part.fields, []).append(part.regex)
         else:
             others.append(part)
-    patterns = (
-        c.Pattern(one[0] if len(one) == 1 else "|".join(map("(?:{})".format, one)), f) for f, one in regexes.items()
-    )
+    patterns = (c.Pattern(regex, fields) for fields, several in regexes.items() for regex in joined(several))
     return (*(c.Lexicon(found, fields) for fields, found in names.items()), *others, *patterns)
+
+
+def joined(regexes: Sequence[str]) -> Sequence[str]:
+    r"""Join patterns that are each sound as alternatives of one, where that is sound, too; else they stay apart.
+
+    Together they may be too large for RE2, and an open \Q swallows what follows.
+    """
+    if len(regexes) < 2:
+        return regexes
+    one = "|".join(map("(?:{})".format, regexes))
+    try:
+        compile_pattern(one)
+    except re2.error:
+        return regexes
+    return regexes if any("\\Q" in regex for regex in regexes) else [one]

@@ -9,6 +9,7 @@ A later layer adds to lexicons and allowlists, replaces rules of the same id, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Final, get_args
@@ -20,11 +21,11 @@ from moderation.actions import Label
 from moderation.document import Node, Problems
 from moderation.errors import RuleSetRejected
 from moderation.fold import fold
-from moderation.handles import HandleGrammar
+from moderation.handles import HandleFinder, HandleGrammar
 from moderation.pattern import compile_pattern
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
-from moderation.rulecondition import MAX_PATTERN, Conditions
+from moderation.rulecondition import MAX_PATTERN, Conditions, joined
 from moderation.ruleexample import read_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
@@ -92,11 +93,18 @@ class _Reading:
             grammar,
             official,
             phrases,
-            tuple(self._markup(game)),
+            self._markup(game),
             self._emoji(game),
         )
 
-    def _markup(self, game: Node) -> Iterator[str]:
+    def _markup(self, game: Node) -> tuple[str, ...]:
+        regexes = tuple(self._markups(game))
+        if len(joined(regexes)) > 1:
+            self._p.problem(game.value["markup"], "E304", "这些正则合起来太大，或互相妨碍；请写得简单些")
+            return ()
+        return regexes
+
+    def _markups(self, game: Node) -> Iterator[str]:
         node = self._p.entries(game).get("markup")
         for item in self._p.items(node) if node else ():
             regex = self._p.text(item, most=MAX_PATTERN)
@@ -184,10 +192,15 @@ class _Reading:
 
     def _grammar(self, node: Node) -> HandleGrammar | None:
         try:
-            return msgspec.convert(node.data(), HandleGrammar, strict=False)
+            grammar = msgspec.convert(node.data(), HandleGrammar, strict=False)
+            HandleFinder(grammar)  # what folds to nothing, or breaks a pattern, shows only there
         except msgspec.ValidationError as exc:
             self._p.problem(node, "E202", f"handles.yaml 内容不对：{exc}")
-            return None
+        except (ValueError, re.error, re2.error) as exc:
+            self._p.problem(node, "E213", f"handles.yaml 里有不能用的词或字符（空的，或全是符号）：{exc!s:.100}")
+        else:
+            return grammar
+        return None
 
     def _rules(self, conditions: Conditions) -> dict[str, Rule]:
         out: dict[str, Rule] = {}

@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Final, get_args
 
 import msgspec
-import re2
 from msgspec import Struct
 
 from moderation.alike import Alike, alike
@@ -34,7 +33,7 @@ from moderation.events import Channel, ChatEvent
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
-from moderation.pattern import Search
+from moderation.pattern import Search, compile_pattern
 from moderation.policy import Policy
 from moderation.rewrite import ways
 from moderation.rule import Rule
@@ -128,7 +127,7 @@ class RuleSet:
         self.alike = Alike(list(hidden), plain=plain)
         self.ways = ways("".join(hidden), contents.emoji, plain=plain)
         #: The game's own markup; its groups are what players see of it. None where the game has none.
-        self.markup = re2.compile("|".join(contents.markup)) if contents.markup else None
+        self.markup = compile_pattern("|".join(contents.markup), groups=True) if contents.markup else None
         #: The terms, and their bits, of each word that `alike` looks for.
         self.disguised = tuple((ts, self._mask(t.lexicon for t in ts)) for ts in hidden.values())
         #: The bits of what a message can be about: anything but shapes and noise.

@@ -21,6 +21,9 @@ HORIZON_MS: Final = 3_600_000
 #: Entries kept at once, on all timelines: five messages each of 100 000 senders, about 220 MB (2026-11-21). Past it the
 #: longest silent timelines are forgotten first, however many senders somebody invents.
 MOST_ENTRIES: Final = 500_000
+#: One message may move the clock by which timelines are forgotten forward by so much: who lies about the time, or one
+#: server whose clock is ahead, must not make us forget the others.
+STEP_MS: Final = 100
 #: Messages a budget remembers; no budget is larger.
 MOST_SPENT: Final = 10_000
 
@@ -58,6 +61,7 @@ class Windows:
     def __init__(self, most: int = MOST_ENTRIES) -> None:
         self._most = most
         self._entries = 0
+        self._now = 1 << 62
         self.horizon_ms = HORIZON_MS
         self._timelines: OrderedDict[Hashable, Timeline] = OrderedDict()
         #: By purse: when each message drew on it, and all those times in order.
@@ -82,8 +86,9 @@ class Windows:
         if len(timeline) > DEPTH or timeline[first].ts < entry.ts - self.horizon_ms:
             del timeline[first]
         self._entries += len(timeline) - before
+        self._now = min(entry.ts, self._now + STEP_MS)
         if before == 0 or self._entries > self._most:
-            self._forget(entry.ts)
+            self._forget(self._now)
         return timeline
 
     def spend(self, purse: str, message: str, ts: int, span_ms: int) -> int:

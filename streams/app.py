@@ -21,7 +21,8 @@ import faust
 import structlog
 
 from streams.connection import ssl_context
-from streams.pipeline import Fresh, Pipeline, Record, Stale
+from streams.letters import Record
+from streams.pipeline import Fresh, Pipeline, Stale
 from streams.transport import BatchConsumer, BatchTransport, RawBatch
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from moderation.actions import Action
 from moderation.errors import StoreUnavailable
 from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
 from streams.campaigns import Campaigns, MemoryCampaigns, RedisCampaigns
+from streams.listing import Listed, Listing, MemoryListing, RedisListing
 from streams.store import RECORD, REVERT, STRIKE, Store
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Ledger(Protocol):
     @property
     def campaigns(self) -> Campaigns:
         """What is remembered of campaigns, in the same place."""
+
+    @property
+    def listing(self) -> Listing:
+        """The actions by rule, campaign, server, label and time."""
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
         """Count offences in the order given, each event once: one standing per strike, in order."""
@@ -104,6 +109,7 @@ class MemoryLedger:
         self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
         self._actions: dict[tuple[str, str], Action] = {}
         self._reverts: dict[tuple[str, str], Action] = {}
+        self.listing = MemoryListing(lambda: [Listed(a, self._reverts.get(key)) for key, a in self._actions.items()])
         self._live: defaultdict[str, list[Action]] = defaultdict(list)
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
@@ -191,6 +197,7 @@ class RedisLedger:
     ) -> None:
         self._store = Store(url, prefix=prefix, timeout_s=timeout_s, rest_s=rest_s, clock=clock)
         self.campaigns = RedisCampaigns(self._store)
+        self.listing = RedisListing(self._store)
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
         """See `Ledger`."""
@@ -206,7 +213,8 @@ class RedisLedger:
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""
-        await self._store.ask(self._recorded(action) for action in actions)
+        listed = (command for action in actions for command in self.listing.added(action))
+        await self._store.ask((*listed, *map(self._recorded, actions)))
 
     async def find(self, action_id: str, account_id: str) -> Action | None:
         """See `Ledger`."""

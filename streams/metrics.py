@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: The label of a verdict or a manual action that has none.
 NO_LABEL: Final = "none"
 OUTCOMES: Final = ("allow", "review", "act", "dead_letter")
-COMMANDS: Final = ("mute", "ban", "revert")
-COMMAND_STATUSES: Final = ("done", "unknown_action")
+COMMANDS: Final = ("mute", "ban", "revert", "revert_many")
+COMMAND_STATUSES: Final = ("done", "unknown_action", "schema")
 
 _LABELS: Final = (*get_args(Label), NO_LABEL)
 # The objective is 20 ms at the median and 100 ms at the 99th percentile: both are bounds, with neighbours on each side.

@@ -11,28 +11,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import msgspec
 import structlog
 
-from moderation.actions import Action, Case, RevertCommand, Source
+from moderation.actions import Action, Source
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
-from moderation.order import decode_command, sanction, undo
+from moderation.order import decode_command
+from streams.letters import Letters
 from streams.metrics import NO_LABEL
-from streams.outbox import Letter, LettersNotSent
+from streams.orders import Orders
+from streams.outbox import LettersNotSent
 from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
-    from moderation.actions import Command
     from moderation.decide import Finding, Outcome
     from moderation.events import ChatEvent
     from moderation.moderator import Moderator
     from streams.health import Health
     from streams.ledger import Ledger
+    from streams.letters import Record
     from streams.metrics import Metrics
-    from streams.outbox import Outbox
+    from streams.outbox import Letter, Outbox
     from streams.settings import Topics
 
 log = structlog.get_logger()
@@ -45,26 +47,10 @@ STORE_PATIENCE_S: Final = 2.0
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 #: Actions kept for the ledger while it is away; beyond it the oldest can no longer be reverted by id.
 UNRECORDED_MOST: Final = 50_000
-_DETAIL_BYTES: Final = 256
 
 
 class Stale(QingliuError):
     """The partition was given to another worker: abandon the batch without acknowledging it."""
-
-
-class Record(Protocol):
-    """What we read of a Kafka record."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102  Kafka's own words
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
 
 
 Fresh = Callable[[], bool]
@@ -94,7 +80,8 @@ class Pipeline:
         self.moderator = moderator
         self._ledger = ledger
         self._outbox = outbox
-        self._topics = topics
+        self._letters = Letters(topics)
+        self._orders = Orders(moderator, ledger, self._letters, metrics)
         self._metrics = metrics
         self._health = health
         self._now_ms = now_ms
@@ -109,7 +96,7 @@ class Pipeline:
         outcomes = await self._decide(judged)
         actions = [action for outcome in outcomes for action in outcome.judgement.actions]
         cases = [case for outcome in outcomes for case in outcome.cases]
-        letters = [*dead, *map(self._action_letter, actions), *map(self._case_letter, cases)]
+        letters = [*dead, *map(self._letters.action, actions), *map(self._letters.case, cases)]
         # side by side: both are idempotent, and the batch is acknowledged only when both are done
         await asyncio.gather(self._deliver(letters, fresh), self._remember(actions))
         self._count_batch(records, started)
@@ -125,7 +112,8 @@ class Pipeline:
                 await self._deliver([self._dead(record, exc)], fresh)
                 self._metrics.dead_letters.labels(str(exc.reason)).inc()
                 continue
-            await self._insist(lambda c=command, r=record: self._carry_out(c, r, fresh), fresh)  # type: ignore[misc]
+            deliver = partial(self._deliver, fresh=fresh)
+            await self._insist(partial(self._orders.carry_out, command, record, deliver), fresh)
         self._count_batch(records, started)
 
     # -- judging
@@ -234,52 +222,8 @@ class Pipeline:
         await self._ledger.record(actions)
         return True
 
-    async def _carry_out(self, command: Command, record: Record, fresh: Fresh) -> None:
-        source = Source(record.topic, record.partition, record.offset)
-        ruleset = self.moderator.rules.hash
-        if isinstance(command, RevertCommand):
-            await self._revert(command, record, fresh)
-            return
-        action = sanction(command, ruleset, source)
-        await self._deliver([self._action_letter(action)], fresh)
-        await self._ledger.record([action])
-        self._metrics.actions.labels(action.action, NO_LABEL, "manual").inc()
-        self._metrics.commands.labels(action.action, "done").inc()
-
-    async def _revert(self, command: RevertCommand, record: Record, fresh: Fresh) -> None:
-        undone = await self._ledger.find(command.action_id, command.account_id)
-        if undone is None:
-            unknown = EventError(DeadReason.UNKNOWN_ACTION, "the ledger knows no such action of this account")
-            await self._deliver([self._dead(record, unknown)], fresh)
-            self._metrics.dead_letters.labels(str(unknown.reason)).inc()
-            self._metrics.commands.labels("revert", "unknown_action").inc()
-            return
-        source = Source(record.topic, record.partition, record.offset)
-        reverted = await self._ledger.revert(undone.action_id, undo(command, undone, self.moderator.rules.hash, source))
-        await self._deliver([self._action_letter(reverted.revert)], fresh)
-        await self._ledger.record([reverted.revert])
-        self._metrics.actions.labels("revert", reverted.revert.label or NO_LABEL, "manual").inc()
-        self._metrics.commands.labels("revert", "done").inc()
-
-    # -- letters
-
-    def _action_letter(self, action: Action) -> Letter:
-        return Letter(self._topics.enforcement, action.target.account_id.encode(), msgspec.json.encode(action))
-
-    def _case_letter(self, case: Case) -> Letter:
-        return Letter(self._topics.cases, case.event.sender.account_id.encode(), msgspec.json.encode(case))
-
     def _dead(self, record: Record, why: EventError) -> Letter:
-        headers = {
-            "reason": str(why.reason),
-            "detail": why.detail,
-            "source-topic": record.topic,
-            "source-partition": str(record.partition),
-            "source-offset": str(record.offset),
-            "ruleset": self.moderator.rules.hash,
-        }
-        encoded = tuple((name, text.encode(errors="replace")[:_DETAIL_BYTES]) for name, text in headers.items())
-        return Letter(self._topics.dead_letters, record.key, record.value, encoded)
+        return self._letters.dead(record, why, self.moderator.rules.hash)
 
     # -- counting, once all is durable
 

@@ -647,7 +647,7 @@ def test_scripts_are_loaded_again_when_the_store_forgot_them(
         assert run(redis_ledger.revert(action.action_id, lift(action))).action == action
 
 
-def test_every_key_expires_and_carries_the_player_as_hash_tag(
+def test_every_key_expires_and_carries_the_player_or_the_facet_as_hash_tag(
     redis_ledger: RedisLedger, valkey: Valkey, run: Run, prefix: str
 ) -> None:
     actions = [mute("e1", lasts=100 * DAY), mute("e2"), mute("e3", lasts=None), mute("e4", at=T0, lasts=-HOUR)]
@@ -660,6 +660,7 @@ def test_every_key_expires_and_carries_the_player_as_hash_tag(
         f"{{p1}}:action:{action.action_id}": ttl
         for action, ttl in zip(actions, (190, 90 + 1 / 24, 490, 90), strict=True)
     }
+    expected |= {f"{{{facet}}}:listed:{T0 // DAY}": 91 for facet in ("any", "server:s1")}
     assert days == pytest.approx(expected, abs=0.02)
 
 
@@ -763,3 +764,43 @@ def test_wrong_credentials_are_an_unavailable_store(frail: Valkey, run: Run) -> 
         run(ledger.ping())
     assert "wrong@" not in str(told.value)
     run(ledger.close())
+
+
+# --- listing
+
+
+def listed(ledger: Ledger, run: Run, facet: str, since: int, until: int, most: int = 2) -> list[str]:
+    """The actions of all pages, by account."""
+    found, after = list[str](), ""
+    while True:
+        page = run(ledger.listing.page(facet, since, until, after, most))
+        found += [one.action.target.account_id + ("!" if one.revert else "") for one in page.found]
+        after = page.after
+        if not after:
+            return found
+
+
+def test_actions_are_listed_by_time_over_pages_and_days(ledger: Ledger, run: Run) -> None:
+    actions = [mute(f"e{n}", account=f"p{n}", at=T0 + n * 10 * HOUR, label="rmt") for n in range(7)]
+    run(ledger.record(actions))
+    run(ledger.record(actions))
+    run(ledger.revert(actions[2].action_id, lift(actions[2])))
+    everybody = ["p0", "p1", "p2!", "p3", "p4", "p5", "p6"]
+    assert listed(ledger, run, "any", T0, T0 + 100 * HOUR) == everybody
+    assert listed(ledger, run, "label:rmt", T0 + 10 * HOUR, T0 + 30 * HOUR) == everybody[1:3]
+    assert listed(ledger, run, "server:s1", T0, T0 + 61 * HOUR, most=100) == everybody
+    assert listed(ledger, run, "server:s2", T0, T0 + 61 * HOUR) == []
+
+
+def test_a_revert_is_not_listed(ledger: Ledger, run: Run) -> None:
+    action = mute("e1")
+    run(ledger.record([action, lift(action)]))
+    assert listed(ledger, run, "any", T0 - DAY, T0 + DAY) == ["p1"]
+
+
+def test_what_is_listed_goes_after_ninety_days(
+    redis_ledger: RedisLedger, valkey: Valkey, run: Run, prefix: str
+) -> None:
+    run(redis_ledger.record([mute("e1")]))
+    [key] = valkey.ask("KEYS", f"{prefix}:{{any}}:listed:*")
+    assert 0 < int(valkey.ask("TTL", key.decode())) <= 91 * 86_400

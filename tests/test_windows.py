@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.windows import DEPTH, MOST_SPENT, Entry, Timeline, Windows, within
+from moderation.windows import DEPTH, MOST_SPENT, STEP_MS, Entry, Timeline, Windows, within
 
 T0 = 1_750_000_000_000
 
@@ -38,8 +38,20 @@ def test_what_no_rule_looks_back_to_is_dropped() -> None:
     windows.add("a", entry("old", T0))
     assert told(windows.add("a", entry("new", T0 + 1001))) == ["new"]
     windows.add("b", entry("b1", T0 + 1002))
-    windows.add("c", entry("c1", T0 + 5000))
-    assert len(windows) == 1
+    for number in range(60):
+        windows.add(f"c{number}", entry("c1", T0 + 1100 + number * STEP_MS))
+    assert len(windows) < 25
+    assert not {"a", "b", "c0"} & set(windows._timelines)
+
+
+def test_a_clock_that_is_ahead_forgets_nobody() -> None:
+    windows = Windows()
+    windows.horizon_ms = 1000
+    windows.add("a", entry("a1", T0))
+    for number in range(5):
+        windows.add(f"late{number}", entry("l1", T0 + 10**9))
+        windows.add("b", entry(f"b{number}", T0 + number))
+    assert told(windows.add("a", entry("a2", T0 + 900))) == ["a1", "a2"]
 
 
 def test_past_the_bound_the_longest_silent_are_forgotten_first() -> None:

@@ -1,0 +1,63 @@
+"""What we write to Kafka: actions, cases, commands and dead letters, each with its topic, key and headers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import msgspec
+
+from moderation.order import key_of
+from streams.outbox import Letter
+
+if TYPE_CHECKING:
+    from moderation.actions import Action, Case, Command
+    from moderation.errors import EventError
+    from streams.settings import Topics
+
+_DETAIL_BYTES: Final = 256
+
+
+class Record(Protocol):
+    """What we read of a Kafka record."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102  Kafka's own words
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+
+
+class Letters(NamedTuple):
+    """Writes letters to some topics."""
+
+    topics: Topics
+
+    def action(self, action: Action) -> Letter:
+        """Write an action, for the game server of its target."""
+        return Letter(self.topics.enforcement, action.target.account_id.encode(), msgspec.json.encode(action))
+
+    def case(self, case: Case) -> Letter:
+        """Write a case, for a human."""
+        return Letter(self.topics.cases, case.event.sender.account_id.encode(), msgspec.json.encode(case))
+
+    def command(self, command: Command) -> Letter:
+        """Write a command, for a worker."""
+        return Letter(self.topics.commands, key_of(command).encode(), msgspec.json.encode(command))
+
+    def dead(self, record: Record, why: EventError, ruleset: str) -> Letter:
+        """Write a dead letter: the record's key and bytes as they were, and why nobody could use them."""
+        headers = {
+            "reason": str(why.reason),
+            "detail": why.detail,
+            "source-topic": record.topic,
+            "source-partition": str(record.partition),
+            "source-offset": str(record.offset),
+            "ruleset": ruleset,
+        }
+        encoded = tuple((name, text.encode(errors="replace")[:_DETAIL_BYTES]) for name, text in headers.items())
+        return Letter(self.topics.dead_letters, record.key, record.value, encoded)

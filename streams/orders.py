@@ -1,0 +1,116 @@
+"""Carrying out what humans order: mutes and bans, reverts of one action, reverts of many.
+
+Every order may be carried out again from its start: what it makes has the same ids and bytes. Nothing here retries;
+whoever calls does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from moderation.actions import RevertCommand, RevertManyCommand, Source
+from moderation.errors import DeadReason, EventError
+from moderation.order import sanction, undo
+from moderation.revert import covers, justified, narrowest
+from streams.listing import span
+from streams.metrics import NO_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from moderation.actions import Action, Command
+    from moderation.moderator import Moderator
+    from streams.ledger import Ledger
+    from streams.letters import Letters, Record
+    from streams.listing import Page
+    from streams.metrics import Metrics
+    from streams.outbox import Letter
+
+    Deliver = Callable[[Sequence[Letter]], Awaitable[None]]
+
+#: Actions that one page of a mass revert looks at.
+PAGE: Final = 200
+#: Actions that a mass revert undoes in a second, at most: game servers must keep up.
+REVERTS_PER_S: Final = 500
+
+
+class Orders:
+    """Carries out commands against a ledger. `deliver` returns when all letters are durable."""
+
+    def __init__(self, moderator: Moderator, ledger: Ledger, letters: Letters, metrics: Metrics) -> None:
+        self._moderator = moderator
+        self._ledger = ledger
+        self._letters = letters
+        self._metrics = metrics
+
+    async def carry_out(self, command: Command, record: Record, deliver: Deliver) -> None:
+        """Carry out one command. Raises StoreUnavailable, and what `deliver` raises."""
+        try:
+            await self._done(command, record, deliver)
+        except EventError as exc:
+            await deliver([self._letters.dead(record, exc, self._moderator.rules.hash)])
+            self._metrics.dead_letters.labels(str(exc.reason)).inc()
+            self._metrics.commands.labels(_kind(command), str(exc.reason)).inc()
+        else:
+            self._metrics.commands.labels(_kind(command), "done").inc()
+
+    async def _done(self, command: Command, record: Record, deliver: Deliver) -> None:
+        if isinstance(command, RevertManyCommand):
+            await self._revert_many(command, record, deliver)
+        elif isinstance(command, RevertCommand):
+            await self._revert(command, record, deliver)
+        else:
+            await self._send([sanction(command, self._moderator.rules.hash, _source(record))], deliver)
+
+    async def _revert(self, command: RevertCommand, record: Record, deliver: Deliver) -> None:
+        undone = await self._ledger.find(command.action_id, command.account_id)
+        if undone is None:
+            raise EventError(DeadReason.UNKNOWN_ACTION, "the ledger knows no such action of this account")
+        await self._send([await self._undone(command, undone, record)], deliver)
+
+    async def _revert_many(self, command: RevertManyCommand, record: Record, deliver: Deliver) -> None:
+        """Undo a page, and order the next one: between pages other commands get their turn."""
+        page = await self._page(command)
+        meant = [one.action for one in page.found if covers(command.which, one.action)]
+        wrong = [action for action in meant if not justified(command.which, action, self._moderator.rules)]
+        reverts = [await self._undone(command, action, record) for action in wrong]
+        # what another order undid stays as that one said; what this one undid is sent again, in case it was not sent
+        await self._send([one for one in reverts if _by(command, one)], deliver)
+        if page.after:
+            await asyncio.sleep(len(reverts) / REVERTS_PER_S)
+            await deliver([self._letters.command(msgspec.structs.replace(command, after=page.after))])
+
+    async def _page(self, command: RevertManyCommand) -> Page:
+        """Return the next page that has something on it, or the last."""
+        since, until = span(command.which, command.ts)
+        after = command.after
+        while True:
+            page = await self._ledger.listing.page(narrowest(command.which), since, until, after, PAGE)
+            if page.found or not page.after:
+                return page
+            after = page.after
+
+    async def _undone(self, command: RevertCommand | RevertManyCommand, undone: Action, record: Record) -> Action:
+        revert = undo(command, undone, self._moderator.rules.hash, _source(record))
+        return (await self._ledger.revert(undone.action_id, revert)).revert
+
+    async def _send(self, actions: Sequence[Action], deliver: Deliver) -> None:
+        await deliver([self._letters.action(action) for action in actions])
+        await self._ledger.record(actions)
+        for action in actions:
+            self._metrics.actions.labels(action.action, action.label or NO_LABEL, "manual").inc()
+
+
+def _kind(command: Command) -> str:
+    return str(command.__struct_config__.tag)
+
+
+def _source(record: Record) -> Source:
+    return Source(record.topic, record.partition, record.offset)
+
+
+def _by(command: RevertManyCommand, revert: Action) -> bool:
+    return (revert.operator, revert.created_at) == (command.operator, command.ts)
