@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: demo test check format lint types contracts bench detection cases clean
+.PHONY: demo test check format lint types contracts bench detection cases faults faults-quick clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -23,6 +23,12 @@ detection: .venv/ready
 
 cases: .venv/ready
 	@$(BIN)/python bench/cases.py $(ARGS)
+
+faults: .venv/ready
+	@$(BIN)/python -m bench.faults $(ARGS)
+
+faults-quick: .venv/ready
+	@$(BIN)/python -m bench.faults --quick $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format .

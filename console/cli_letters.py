@@ -14,9 +14,7 @@ from moderation.errors import SettingsError
 dead_letters = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help=say(
-        "死信：读不懂的记录，为什么，怎么重发", "What could not be understood, why, and sending it again."
-    ),
+    help=say("死信：读不懂的记录，为什么，怎么重发", "What could not be understood, why, and sending it again."),
 )
 
 Reason = Annotated[str | None, typer.Option(metavar="REASON", help=say("只看这种原因", "Only of this reason."))]

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 # * No idempotent producer: InitProducerId fails, and aiokafka tries for ever. acks=-1 works.
 # * Topic settings are accepted and ignored: no LogAppendTime, no max.message.bytes (40 MiB went through), no retention.
 # * OffsetFetch without a list of partitions is answered by bytes aiokafka cannot read: always name the partitions.
-# * ListOffsets by time answers offset 0 with the present time. Ends and beginnings are right.
+# * ListOffsets by time answers offset 0 with the present time. Its end is the first offset of the last batch, plus one:
+#   the high watermark of a fetch is right.
 # * Keys, values (null and empty are kept apart), headers, CreateTime and gzip survive; committed offsets do too.
 
 READY_WITHIN: Final = 30.0  # seconds; both answer in well under one, but a cold disk reads 40 MB of broker first

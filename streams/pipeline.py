@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from streams.letters import Record
     from streams.metrics import Metrics
     from streams.outbox import Letter, Outbox
+    from streams.past import Past
     from streams.settings import Topics
 
 log = structlog.get_logger()
@@ -47,6 +48,10 @@ STORE_PATIENCE_S: Final = 2.0
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 #: Actions kept for the ledger while it is away; beyond it the oldest can no longer be reverted by id.
 UNRECORDED_MOST: Final = 50_000
+
+
+#: Offsets that a transaction may take for itself between two records.
+_MARKERS: Final = 2
 
 
 class Stale(QingliuError):
@@ -75,6 +80,7 @@ class Pipeline:
         metrics: Metrics,
         health: Health,
         *,
+        past: Past | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
@@ -84,14 +90,19 @@ class Pipeline:
         self._orders = Orders(moderator, ledger, self._letters, metrics)
         self._metrics = metrics
         self._health = health
+        self._past = past
+        #: By topic and partition: the offset after the last record that is in the windows.
+        self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
         self._unrecorded: dict[str, Action] = {}
         self._degraded = False
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale."""
+        await self._catch_up(records[0])
         started, worked = time.perf_counter(), time.thread_time()
         judged, dead = await self._judge(records)
+        self._heard[records[0].topic, records[0].partition] = records[-1].offset + 1
         self._metrics.judge_seconds.observe(time.thread_time() - worked)
         outcomes = await self._decide(judged)
         actions = [action for outcome in outcomes for action in outcome.judgement.actions]
@@ -115,6 +126,17 @@ class Pipeline:
             deliver = partial(self._deliver, fresh=fresh)
             await self._insist(partial(self._orders.carry_out, command, record, deliver), fresh)
         self._count_batch(records, started)
+
+    async def _catch_up(self, first: Record) -> None:
+        """Hear what another worker heard of this partition before its first record here, and make nothing of it."""
+        heard = self._heard.get((first.topic, first.partition))
+        if self._past is None or first.offset == 0 or (heard is not None and first.offset <= heard + _MARKERS):
+            return
+        count = 0
+        async for records in self._past.before(first, heard or 0):
+            await self._judge(records)
+            count += len(records)
+        log.info("windows rebuilt", topic=first.topic, partition=first.partition, records=count)
 
     # -- judging
 

@@ -25,6 +25,7 @@ from streams.health import Health, serve
 from streams.ledger import RedisLedger
 from streams.metrics import Metrics
 from streams.outbox import KafkaOutbox
+from streams.past import KafkaPast
 from streams.pipeline import Pipeline
 from streams.rules import load_rules
 from streams.topics import create_topics
@@ -85,11 +86,11 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
     async with AsyncExitStack() as stack:
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
-        moderator = Moderator(ruleset)
+        moderator, past = Moderator(ruleset), KafkaPast(settings, kafka)
         app = build_app(
             settings,
             kafka,
-            lambda app: Pipeline(moderator, ledger, KafkaOutbox(app), settings.topics, metrics, health),
+            lambda app: Pipeline(moderator, ledger, KafkaOutbox(app), settings.topics, metrics, health, past=past),
             health,
             Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ from streams.settings import Topics
 from tests.small_rules import TS, event, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from moderation.decide import Finding
     from moderation.events import ChatEvent
@@ -86,7 +86,7 @@ class Store(MemoryLedger):
 class Desk:
     """A pipeline and everything around it."""
 
-    def __init__(self, post: Post | None = None, store: Store | None = None) -> None:
+    def __init__(self, post: Post | None = None, store: Store | None = None, past: Tape | None = None) -> None:
         self.post = post or Post()
         self.store = store or Store()
         self.metrics = Metrics()
@@ -94,8 +94,9 @@ class Desk:
         self.moderator = Moderator(rules())
         self.now = TS + 1000
         self.pipeline = Pipeline(
-            self.moderator, self.store, self.post, TOPICS, self.metrics, self.health, now_ms=lambda: self.now
-        )
+            self.moderator, self.store, self.post, TOPICS, self.metrics, self.health,
+            past=past, now_ms=lambda: self.now,
+        )  # fmt: skip
 
     def chat(self, *records: Record, fresh: bool = True) -> None:
         asyncio.run(self.pipeline.chat(records, lambda: fresh))
@@ -287,3 +288,50 @@ def test_a_command_waits_for_the_ledger_instead_of_getting_lost() -> None:
     asyncio.run(run())
     assert len({a.action_id for a in desk.post.actions()}) == 1
     assert len(asyncio.run(desk.store.live("a1", TS))) == 1
+
+
+# --- a partition that was another worker's
+
+
+class Tape:
+    """The past of all partitions: what was published there."""
+
+    def __init__(self, *published: Record) -> None:
+        self.published = published
+        self.asked: list[tuple[int, int]] = []
+
+    async def before(self, first: Any, known: int) -> AsyncIterator[list[Any]]:
+        self.asked.append((known, first.offset))
+        yield [one for one in self.published if known <= one.offset < first.offset]
+
+
+TORN = [record(event(text, n, at_s=n, level=3), n) for n, text in enumerate(("出金加QQ", "你好", "7381920", "465"))]
+
+
+def test_a_worker_that_takes_over_decides_as_the_one_before_would_have() -> None:
+    one, other = Desk(), Desk(past=Tape(*TORN))
+    one.chat(*TORN)
+    other.chat(*TORN[3:])
+    assert one.post.actions()[-1].event_id == other.post.actions()[-1].event_id == "e3"
+    assert [a.action_id for a in one.post.actions() if a.event_id == "e3"] == [
+        a.action_id for a in other.post.actions()
+    ]
+    cold = Desk()
+    cold.chat(*TORN[3:])
+    assert cold.post.actions() == []
+
+
+def test_nothing_comes_of_what_is_heard_again() -> None:
+    tape = Tape(record(event(SPAM, level=3)), Record(1, b"x", b"not json"))
+    desk = Desk(past=tape)
+    desk.chat(record(event("你好", 2), 2))
+    assert (desk.post.sent, desk.outcomes()) == ([], {"allow": 1})
+    assert asyncio.run(desk.store.live("a1", TS)) == []
+
+
+def test_only_what_was_missed_is_heard_again() -> None:
+    tape = Tape()
+    desk = Desk(past=tape)
+    for offset in (0, 1, 2, 5, 3, 100):  # from the start, in order, over a transaction's marker, again, after a gap
+        desk.chat(record(event("你好", offset, at_s=offset), offset))
+    assert tape.asked == [(4, 100)]

@@ -217,3 +217,21 @@ def test_nothing_is_lost_when_workers_come_and_one_is_killed_under_load(embedded
         assert set(await read(embedded, settings, topics.dead_letters, 1)) == {b"poison"}
 
     asyncio.run(run())
+
+
+def test_a_worker_that_takes_over_remembers_what_it_never_heard(embedded: Embedded) -> None:
+    async def run() -> list[Action]:
+        settings = settings_for("past")
+        await create_topics(settings, embedded.kafka)
+        parts = [fresh_event(text, n, "torn", level=3) for n, text in enumerate(("出金加QQ", "73", "81920"))]
+        async with producer(embedded, settings) as to:
+            for heard, said in ((2, parts[:2]), (3, parts[2:])):
+                async with running(settings, embedded.kafka, embedded.redis, rules()) as worker:
+                    await worker.wait_ready()
+                    await publish(to, settings.topics.world, said)
+                    await drained(embedded, settings, settings.topics.world, heard)
+        return [
+            msgspec.json.decode(v, type=Action) for v in await read(embedded, settings, settings.topics.enforcement, 2)
+        ]
+
+    assert {action.event_id for action in asyncio.run(run())} == {"e2"}

@@ -1,0 +1,311 @@
+"""The accounting of the fault runs: a clean run is found clean, and each kind of harm done to its books is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from bench.faults.accounting import (
+    Answer,
+    Book,
+    Dead,
+    Expected,
+    Figures,
+    Findings,
+    Lane,
+    Look,
+    Order,
+    Paper,
+    Place,
+    Sent,
+    audit,
+    ways,
+)
+from bench.faults.chat import _BAD, made, records
+from bench.faults.faults import FAULTS
+from bench.faults.readback import lag
+from bench.faults.toxics import Proxy
+from bench.faults.truth import shares, truth
+from moderation.errors import EventError
+from moderation.events import decode_event
+from streams.settings import Topics
+from tests.small_rules import TS, event, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+CHAT: Final = Lane("chat", 0)
+CLEAN: Final = Expected("e0", "a0")
+MUTED: Final = Expected("e1", "a1", frozenset({"mute1", "retract1"}))
+ASKED: Final = Expected("e2", "a2", cases=frozenset({"case2"}))
+AGAIN: Final = Expected("e4", "a1", frozenset({"retract4"}))
+LOOSE: Final = Expected("e5", "a5", frozenset({"mute5"}), strict=False)
+
+
+def sent(offset: int, event_id: str | None, value: bytes = b"{}") -> Sent:
+    return Sent(Place(*CHAT, offset), event_id, value)
+
+
+def order(at: int, name: str, account: str, event_id: str, cause: int, *, degraded: bool = False) -> Order:
+    place, source = Place("actions", 0, at), Place(*CHAT, cause)
+    return Order(place, name, account, event_id, name.rstrip("0123456789"), source, b'{"id":"%d"}' % cause, degraded)
+
+
+def answer(at: int, name: str, status: str = "applied") -> Answer:
+    return Answer(Place("acks", 0, at), name, status, 1000 + at)
+
+
+CASE: Final = Paper(Place("cases", 0, 0), "case2", "a2", "e2", b"{}")
+LETTER: Final = Dead(Place("dead", 0, 0), Place(*CHAT, 3), b"bad")
+ORDERS: Final = (
+    order(0, "retract1", "a1", "e1", 1),
+    order(1, "mute1", "a1", "e1", 1),
+    order(2, "retract4", "a1", "e4", 4),
+    order(3, "mute5", "a5", "e5", 5),
+)
+BOOK: Final = Book(
+    sent=(sent(0, "e0"), sent(1, "e1"), sent(2, "e2"), sent(3, None, b"bad"), sent(4, "e4"), sent(5, "e5")),
+    expected={one.event_id: one for one in (CLEAN, MUTED, ASKED, AGAIN, LOOSE)},
+    orders=ORDERS,
+    papers=(CASE,),
+    dead=(LETTER,),
+    answers=tuple(answer(o.place.offset, o.action_id) for o in ORDERS),
+    committed={CHAT: 6},
+    looks=(Look({CHAT: 3}, {Lane("actions", 0): 2, Lane("cases", 0): 1}),),
+    does={"a5": frozenset({"mute"})},
+)
+
+
+def test_a_clean_run_is_clean() -> None:
+    figures, findings = audit(BOOK)
+    assert figures == Figures(events=6, strict=4)
+    assert figures.clean
+    assert findings == Findings([], [], [], [], [], [])
+
+
+def test_a_redelivered_batch_that_says_the_same_is_clean_and_counted() -> None:
+    again = ORDERS[0]._replace(place=Place("actions", 0, 9))
+    answers = (*BOOK.answers, answer(9, "retract1", "already"))
+    figures, _ = audit(BOOK._replace(orders=(*ORDERS, again), answers=answers, papers=(CASE, CASE)))
+    assert figures.clean
+    assert figures.repeats == 5 / 4
+
+
+def without(name: str) -> Book:
+    return BOOK._replace(
+        orders=tuple(o for o in ORDERS if o.action_id != name),
+        papers=tuple(p for p in BOOK.papers if p.case_id != name),
+    )
+
+
+def swapped() -> Book:
+    """The action of a later message comes first; nobody looked meanwhile."""
+    places = {"retract4": 0, "retract1": 1, "mute1": 2, "mute5": 3}
+    moved = (o._replace(place=o.place._replace(offset=places[o.action_id])) for o in ORDERS)
+    return BOOK._replace(orders=tuple(moved), looks=())
+
+
+def answered(name: str, *statuses: str) -> Book:
+    rest = [a for a in BOOK.answers if a.action_id != name]
+    return BOOK._replace(answers=(*rest, *(answer(20 + n, name, status) for n, status in enumerate(statuses))))
+
+
+def more(one: Order) -> Book:
+    told = {a.action_id for a in BOOK.answers}
+    answers = () if one.action_id in told else (answer(30, one.action_id),)
+    return BOOK._replace(orders=(*ORDERS, one), answers=(*BOOK.answers, *answers))
+
+
+OTHER_BYTES: Final = ORDERS[0]._replace(place=Place("actions", 0, 9), value=b'{"id":"1","until":2}')
+
+
+@pytest.mark.parametrize(
+    ("book", "seen"),
+    [
+        pytest.param(without("mute1"), {"lost": ["mute1"], "ahead": ["e1"]}, id="an action is missing"),
+        pytest.param(
+            without("case2"), {"lost": ["case2"], "unaccounted": ["e2"], "ahead": ["e2"]}, id="a case is missing"
+        ),
+        pytest.param(answered("mute1"), {"lost": ["mute1"]}, id="an action was never answered"),
+        pytest.param(answered("mute1", "rejected"), {"lost": ["mute1"]}, id="the game refused an action"),
+        pytest.param(answered("mute1", "applied", "applied"), {"doubled": ["mute1"]}, id="applied twice"),
+        pytest.param(more(OTHER_BYTES), {"doubled": ["retract1"]}, id="one id, two meanings"),
+        pytest.param(more(order(9, "ban1", "a1", "e1", 1)), {"phantom": ["ban1"], "reordered": ["ban1"]}, id="a ban"),
+        pytest.param(more(order(9, "mute0", "a0", "e0", 0)), {"phantom": ["mute0"]}, id="a clean message is punished"),
+        pytest.param(more(order(9, "mute9", "a9", "e9", 9)), {"phantom": ["mute9"]}, id="nobody said that"),
+        pytest.param(swapped(), {"reordered": ["retract1"]}, id="a later cause first"),
+        pytest.param(BOOK._replace(committed={CHAT: 5}), {"unaccounted": ["e5"]}, id="one event was not committed"),
+        pytest.param(BOOK._replace(committed={}), {"unaccounted": 6}, id="nothing was committed"),
+        pytest.param(BOOK._replace(dead=()), {"unaccounted": ["('chat', 0, 3)"]}, id="a bad record vanished"),
+        pytest.param(
+            BOOK._replace(dead=(LETTER._replace(value=b"ba"),)),
+            {"unaccounted": ["('chat', 0, 3)"]},
+            id="a dead letter holds something else",
+        ),
+        pytest.param(
+            BOOK._replace(dead=(LETTER, LETTER._replace(source=Place(*CHAT, 0)))),
+            {"unaccounted": ["e0"]},
+            id="a good record ended as a dead letter",
+        ),
+        pytest.param(
+            BOOK._replace(looks=(Look({CHAT: 5}, {Lane("actions", 0): 2, Lane("cases", 0): 1}),)),
+            {"ahead": ["e4"]},
+            id="committed before it was said",
+        ),
+        pytest.param(
+            BOOK._replace(looks=(Look({CHAT: 3}, {Lane("actions", 0): 2}),)), {"ahead": ["e2"]}, id="nor was the case"
+        ),
+    ],
+)
+def test_harm_is_seen(book: Book, seen: dict[str, list[str] | int]) -> None:
+    figures, findings = audit(book)
+    assert not figures.clean
+    told = {name: names for name, names in findings._asdict().items() if names}
+    assert {name: len(n) if isinstance(seen.get(name), int) else n for name, n in told.items()} == seen
+    assert {name: getattr(figures, name) for name in told} == {name: len(names) for name, names in told.items()}
+
+
+def test_the_fields_are_named_in_which_an_action_differs() -> None:
+    assert ways(more(OTHER_BYTES)) == ["said in two ways: until 1"]
+    assert ways(BOOK) == []
+
+
+def test_what_windows_decide_is_a_figure_and_no_harm() -> None:
+    gone = audit(without("mute5"))[0]
+    assert (gone.windows, gone.clean) == (1, True)
+    assert audit(more(order(9, "ban5", "a5", "e5", 5)))[0].windows == 1
+    assert audit(BOOK)[0].windows == 0
+
+
+def test_an_account_judged_without_history_is_excused_but_not_forgotten() -> None:
+    degraded = Paper(Place("cases", 0, 1), "case1", "a1", "e1", b"{}", degraded=True)
+    book = without("mute1")._replace(papers=(CASE, degraded))
+    assert audit(book)[0] == Figures(events=6, strict=4, degraded=1)
+    silent = book._replace(orders=book.orders[2:], answers=book.answers)
+    assert audit(silent)[1].unaccounted == ["e4"]
+
+
+def test_an_event_published_twice_may_name_either_place() -> None:
+    def action(offset: int) -> bytes:
+        return b'{"until":1,"source":{"topic":"chat","partition":0,"offset":%d}}' % offset
+
+    one = ORDERS[2]._replace(value=action(4))
+    two = ORDERS[2]._replace(place=Place("actions", 0, 9), value=action(6), source=Place(*CHAT, 6))
+    twice = BOOK._replace(orders=(*ORDERS[:2], one, ORDERS[3], two), committed={CHAT: 7})
+    assert audit(twice)[1].doubled == ["retract4"]
+    assert audit(twice._replace(sent=(*BOOK.sent, sent(6, "e4"))))[0].clean
+
+
+def test_a_case_written_twice_with_other_times_is_a_figure() -> None:
+    later = CASE._replace(place=Place("cases", 0, 1), value=b'{"created_at":2}')
+    figures, _ = audit(BOOK._replace(papers=(CASE, later)))
+    assert (figures.rewritten, figures.clean) == (1, True)
+
+
+def test_the_lag_counts_what_is_not_committed() -> None:
+    assert lag({CHAT: 7, Lane("chat", 1): 2}, {CHAT: 5}) == 4
+    assert lag({CHAT: 5}, {CHAT: 6}) == 0
+
+
+def test_the_truth_holds_single_messages_strictly_and_the_rest_loosely() -> None:
+    chat = [
+        event("你好", 0, account="a0"),
+        event("来我们区 现金", 1, at_s=1, account="a1"),
+        *(event("啦啦啦", 2 + n, at_s=2 + n, account="flooder") for n in range(6)),
+        event("出金加QQ 7381920465", 10, at_s=20, account="b1"),
+        event("出金加QQ 7381920465", 11, at_s=21, account="b2"),
+        event("来我们区 现金", 12, at_s=30, account="both"),
+        event("来我们区 现金", 13, at_s=31, account="both", to={"account_id": "r1"}),
+    ]
+    known = asyncio.run(truth(rules(), chat))
+    strict = {one.account for one in known.expected.values() if one.strict}
+    assert strict == {"a0", "a1"}
+    assert known.expected["e1"].actions or known.expected["e1"].cases
+    assert not known.expected["e0"].actions
+    assert {"flooder", "b1"} <= known.does.keys()
+    every, checked = shares(known.expected)
+    assert 0 < checked < every
+
+
+def test_generated_chat_has_enough_to_check() -> None:
+    chat = made(7, 2000, 500, TS)
+    every, strict = shares(asyncio.run(truth(rules(), chat)).expected)
+    assert strict > every / 3 > 10
+
+
+def test_every_bad_record_is_one() -> None:
+    for key, value in _BAD:
+        with pytest.raises(EventError):
+            decode_event(value, key)
+
+
+def test_records_are_keyed_and_strewn_with_bad_ones() -> None:
+    chat = made(7, 400, 500, TS)
+    todo = records(chat, Topics.under(""), 0.25, 7, twice=True)
+    good = [one for one in todo if one.event_id]
+    assert len(good) == 800
+    assert 150 < 2 * len(todo) - 1600 < 250
+    for one in good:
+        decode_event(one.value, one.key)
+
+
+def test_the_table_names_each_fault_once() -> None:
+    ids = [fault.id for fault in FAULTS]
+    assert len(set(ids)) == len(ids)
+    assert all(fault.full for fault in FAULTS)
+
+
+def through(story: Callable[[Proxy, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+    """Run `story` with a proxy before a server that echoes, and a connection through it."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server, Proxy(server.sockets[0].getsockname()[1]) as proxy:
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            await story(proxy, reader, writer)
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_proxy_hands_over_late_what_it_held_back() -> None:
+    async def story(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        proxy.silence()
+        writer.write(b"two")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(3), 0.2)
+        proxy.speak()
+        assert await asyncio.wait_for(reader.readexactly(3), 5) == b"two"
+
+    through(story)
+
+
+def test_a_proxy_is_as_slow_as_it_is_told() -> None:
+    async def story(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proxy.delay_s = 0.1
+        began = asyncio.get_running_loop().time()
+        writer.write(b"slow")
+        assert await reader.readexactly(4) == b"slow"
+        assert asyncio.get_running_loop().time() - began >= 0.2
+
+    through(story)
+
+
+def test_a_proxy_resets_what_is_open() -> None:
+    async def story(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        proxy.reset()
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+
+    through(story)
