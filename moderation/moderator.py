@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _NO_MARKS: Final[frozenset[str]] = frozenset()
 _HOUR_MS: Final = 3_600_000
+_MINUTE_MS: Final = 60_000
+#: The purse of all rules together: no rule has this id.
+_ALL: Final = "*"
 
 
 #: The guard of those who report, warn or ask about what others said; a rule set may have none.
@@ -223,8 +226,12 @@ class Moderator:
         )
 
     def _affordable(self, event: ChatEvent, hits: Sequence[Hit]) -> bool:
-        """Tell whether no rule behind an automatic action has used up its budget for this hour (of event time)."""
-        within_budget = True
+        """Tell whether no rule behind an automatic action has used up its hour's budget, nor all the minute's.
+
+        Both of event time. Every purse is drawn on, whichever is empty.
+        """
+        most = self.rules.policy.breaker_per_minute
+        within_budget = not most or self.windows.spend(_ALL, event.event_id, event.ts, _MINUTE_MS) <= most
         for hit in hits:
             budget = self.rules.by_id[hit.rule].budget
             if budget is not None and hit.status != "shadow":

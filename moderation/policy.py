@@ -163,7 +163,8 @@ class CampaignPolicy(Struct, frozen=True):
 class Policy(Struct, frozen=True):
     """The whole of policy.yaml. `void_after_s`: an automatic action older than this is void for the game server.
 
-    `disguises` are the points a hit loses that rests on a term found only in that disguise (see moderation.alike).
+    `breaker_per_minute`: in a minute of event time a worker acts on so many messages, the rest are for humans; 0 is
+    no bound. `disguises` are the points a hit loses that rests on a term found only in that disguise.
     """
 
     bounds: Bounds
@@ -171,5 +172,6 @@ class Policy(Struct, frozen=True):
     ladders: Mapping[str, Ladder]
     void_after_s: int = 600
     case_due_h: int = 24
+    breaker_per_minute: int = 0
     disguises: Mapping[str, int] = {}
     campaigns: CampaignPolicy = CampaignPolicy()

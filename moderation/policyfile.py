@@ -10,13 +10,23 @@ from moderation.actions import Label
 from moderation.alike import DISGUISES
 from moderation.context import TIERS, Bounds, Tier
 from moderation.policy import CampaignPolicy, LabelPolicy, Ladder, Policy, Step, parse_step
+from moderation.windows import MOST_SPENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from moderation.document import Node, Problems
 
-_TOP: Final = ("tiers", "labels", "ladders", "void_after_s", "case_due_h", "disguises", "campaigns")
+_TOP: Final = (
+    "tiers",
+    "labels",
+    "ladders",
+    "void_after_s",
+    "case_due_h",
+    "breaker_per_minute",
+    "disguises",
+    "campaigns",
+)
 _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days")
 
 _LABEL: Final = ("review", "act", "ladder", "告知")
@@ -37,6 +47,7 @@ def read_policy(problems: Problems, node: Node) -> Policy | None:
         ladders=ladders,
         void_after_s=problems.integer(top.get("void_after_s"), 600, 10, 86_400),
         case_due_h=problems.integer(top.get("case_due_h"), 24, 1, 720),
+        breaker_per_minute=problems.integer(top.get("breaker_per_minute"), 0, 0, MOST_SPENT),
         disguises=_disguises(problems, top.get("disguises")),
         campaigns=_campaigns(problems, top.get("campaigns")),
     )

@@ -20,6 +20,7 @@ from moderation.actions import Action, Source
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
+from streams.drain import DrainLimit
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
 from streams.orders import Orders
@@ -71,7 +72,7 @@ class Judged(NamedTuple):
 class Pipeline:
     """One worker's way from batches to effects. `now_ms` is the clock, in milliseconds since 1970."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that it works with, each to be replaced in tests
         self,
         moderator: Moderator,
         ledger: Ledger,
@@ -81,6 +82,7 @@ class Pipeline:
         health: Health,
         *,
         past: Past | None = None,
+        drain: DrainLimit | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
@@ -91,6 +93,7 @@ class Pipeline:
         self._metrics = metrics
         self._health = health
         self._past = past
+        self._drain = drain or DrainLimit(1)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
@@ -98,10 +101,11 @@ class Pipeline:
         self._degraded = False
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
-        """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale."""
+        """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale, Draining."""
         await self._catch_up(records[0])
         started, worked = time.perf_counter(), time.thread_time()
         judged, dead = await self._judge(records)
+        self._drain.add(len(records), len(dead))
         self._heard[records[0].topic, records[0].partition] = records[-1].offset + 1
         self._metrics.judge_seconds.observe(time.thread_time() - worked)
         outcomes = await self._decide(judged)

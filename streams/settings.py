@@ -184,6 +184,9 @@ class Settings(BaseSettings):
 
     batch_records: int = Field(500, ge=1, le=10_000, description="a batch ends at so many records")
     batch_bytes: int = Field(2**20, ge=16 * 1024, le=64 * 2**20, description="or at so many bytes")
+    dead_letter_share: float = Field(
+        0.5, gt=0, le=1, description="of the last 200 records; a worker stops beyond it, unacknowledged; 1 = never"
+    )
     session_timeout_s: float = Field(20.0, ge=1, le=300, description="a silent worker loses its partitions after this")
     heartbeat_s: float = Field(3.0, gt=0, le=100, description="at most a third of the session timeout")
     produce_timeout_s: float = Field(15.0, ge=1, le=120, description="until a record counts as not sent and is retried")

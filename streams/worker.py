@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from moderation.moderator import Moderator
 from streams.app import build_app
 from streams.connection import connection
+from streams.drain import DrainLimit
 from streams.embedded import Embedded
 from streams.health import Health, serve
 from streams.ledger import RedisLedger
@@ -86,11 +87,20 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
     async with AsyncExitStack() as stack:
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
-        moderator, past = Moderator(ruleset), KafkaPast(settings, kafka)
+        moderator = Moderator(ruleset)
         app = build_app(
             settings,
             kafka,
-            lambda app: Pipeline(moderator, ledger, KafkaOutbox(app), settings.topics, metrics, health, past=past),
+            lambda app: Pipeline(
+                moderator,
+                ledger,
+                KafkaOutbox(app),
+                settings.topics,
+                metrics,
+                health,
+                past=KafkaPast(settings, kafka),
+                drain=DrainLimit(settings.dead_letter_share),
+            ),
             health,
             Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
         )

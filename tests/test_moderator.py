@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from moderation.actions import Source
 from moderation.moderator import Moderator
 from moderation.rulefile import load
+from moderation.ruleset import RuleSet
 from moderation.scan import fingerprint
 from moderation.standing import Standing
 from tests.small_rules import RULES, TS, chats, disguised_rules, event, layer, rules
@@ -250,6 +251,15 @@ def test_a_rule_past_its_budget_asks_a_human() -> None:
     [case] = out.cases
     assert case.why_human == "budget"
     assert moderator.strike(findings[3], TS) is None
+
+
+def test_beyond_the_breaker_everything_asks_a_human_until_a_minute_is_over() -> None:
+    contents = rules().contents
+    policy = msgspec.structs.replace(contents.policy, breaker_per_minute=2)
+    moderator = Moderator(RuleSet(msgspec.structs.replace(contents, policy=policy)))
+    times = (0, 1, 2, 61, 62, 63)
+    chat = [event("出金加QQ 7381920465", i, at_s=s, account=f"a{i}") for i, s in enumerate(times)]
+    assert [f.over_budget for f in moderator.judge(chat)] == [False, False, True, False, False, True]
 
 
 def test_an_action_says_everything_its_consumer_and_its_judge_need() -> None:

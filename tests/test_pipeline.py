@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moderation.decide import Finding
     from moderation.events import ChatEvent
     from moderation.standing import Standing, Strike
+    from streams.drain import DrainLimit
 
 TOPICS = Topics.under("")
 SPAM = "出金加QQ 7381920465"
@@ -86,7 +87,13 @@ class Store(MemoryLedger):
 class Desk:
     """A pipeline and everything around it."""
 
-    def __init__(self, post: Post | None = None, store: Store | None = None, past: Tape | None = None) -> None:
+    def __init__(
+        self,
+        post: Post | None = None,
+        store: Store | None = None,
+        past: Tape | None = None,
+        drain: DrainLimit | None = None,
+    ) -> None:
         self.post = post or Post()
         self.store = store or Store()
         self.metrics = Metrics()
@@ -95,7 +102,7 @@ class Desk:
         self.now = TS + 1000
         self.pipeline = Pipeline(
             self.moderator, self.store, self.post, TOPICS, self.metrics, self.health,
-            past=past, now_ms=lambda: self.now,
+            past=past, drain=drain, now_ms=lambda: self.now,
         )  # fmt: skip
 
     def chat(self, *records: Record, fresh: bool = True) -> None:
