@@ -15,6 +15,7 @@ from rich.text import Text
 from console import words
 from console.show import VERDICT, clock, deed, marked, visible
 from console.words import say
+from moderation.actions import due_since
 from streams.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -86,9 +87,10 @@ class Board:
         """Note what the game server did with an action."""
         self.received += 1
         self.actions[action.action] += 1
-        if not action.evidence or action.event_id is None:
+        since = due_since(action)
+        if not action.evidence or action.event_id is None or since is None:
             return
-        self._latencies[max(0, ack.ts - action.evidence.when.event)] += 1
+        self._latencies[max(0, ack.ts - since)] += 1
         row = self._rows.pop(action.event_id, Row(ack.ts, action.evidence, ()))
         self._rows[action.event_id] = row._replace(
             deeds=(*row.deeds, deed(action).removesuffix("消息").replace(" ", ""))

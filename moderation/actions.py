@@ -188,6 +188,17 @@ class Action(Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] | None = None
 
 
+def due_since(action: Action) -> int | None:
+    """Return since when an automatic action was due (ms): since its message, or since a campaign made it due.
+
+    An earlier member of a campaign is acted on for a message of long ago: that is no delay. None for a human's order.
+    """
+    if action.evidence is None:
+        return None
+    when = action.evidence.when
+    return when.event if action.created_at == when.judged else action.created_at
+
+
 class Judgement(Struct, frozen=True, omit_defaults=True):
     """What was decided about one event."""
 

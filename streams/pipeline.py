@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
-from moderation.actions import Action, Source
+from moderation.actions import Action, Source, due_since
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
@@ -286,8 +286,9 @@ class Pipeline:
             m.cases.labels(case.why_human).inc()
         for action in judgement.actions:
             m.actions.labels(action.action, action.label or NO_LABEL, "auto").inc()
-            if action.evidence:
-                m.enforcement_latency_seconds.observe(max(0, now - action.evidence.when.event) / 1000)
+            since = due_since(action)
+            if since is not None:
+                m.enforcement_latency_seconds.observe(max(0, now - since) / 1000)
 
     def _degrade(self, *, on: bool, why: str = "") -> None:
         if on != self._degraded:

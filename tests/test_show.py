@@ -290,6 +290,14 @@ def test_the_report_keeps_the_last_places_of_latency() -> None:
     assert board.report().latency_ms == Latency(5, 50)
 
 
+def test_an_earlier_member_of_a_campaign_is_not_late() -> None:
+    board, action = Board(), actions_for("出金加QQ 738190005", level=3)[0]
+    assert action.evidence is not None
+    later = msgspec.structs.replace(action, created_at=action.evidence.when.judged + 60_000)
+    board.applied(later, Ack(later.action_id, "applied", later.created_at + 7))
+    assert board.report().latency_ms == Latency(7, 7)
+
+
 def test_a_summary_names_what_was_not_accounted_for() -> None:
     verdicts = {"allow": 8, "review": 1, "act": 1}
     report = Report(12, verdicts, {"mute": 1, "ban": 0, "revert": 1}, 0, 1, 1, 3.5, Latency(5, 50), reverted_seen=False)
