@@ -64,6 +64,25 @@ def revert(
         )
 
 
+@app.command(help=say("清除一个玩家的违规记录", "Clear a player's strikes: the next one is the first."))
+def forgive(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help=say("账号", "The player's account."))],
+    *,
+    operator: Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))],
+    dry_run: DryRun = False,
+) -> None:
+    """Publish the command; sanctions in force stay. Prints it as JSON."""
+    import asyncio  # noqa: PLC0415
+
+    from console.revert import pardon, publish  # noqa: PLC0415
+
+    command = pardon(account, operator, reason)
+    if not dry_run:
+        asyncio.run(publish(settings_of(), command))
+    print_json(command)
+
+
 Moment = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"], help=say("本机时间", "Local time.")),
@@ -93,6 +112,7 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     import asyncio  # noqa: PLC0415
 
     from console import revertmany  # noqa: PLC0415
+    from console.revert import publish  # noqa: PLC0415
 
     given = {"rule": rule, "revision": revision, "campaign_id": campaign, "server_id": server, "label": label}
     times = {name: int(at.timestamp() * 1000) for name, at in (("since", since), ("until", until)) if at}
@@ -106,7 +126,7 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     else:
         show(revertmany.table(shown))
     if yes and shown.undo:
-        asyncio.run(revertmany.publish(settings, command))
+        asyncio.run(publish(settings, command))
         left = asyncio.run(_undoing(settings, command, ruleset, shown.undo))
         if left:
             raise Unreachable(

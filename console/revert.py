@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from msgspec import Struct
 
 from console.broker import PATIENCE_MS, client, reached
-from moderation.actions import Action, RevertCommand
+from moderation.actions import Action, Command, ForgiveCommand, RevertCommand
 from moderation.errors import EventError, SettingsError
 from moderation.order import decode_command, key_of
 from streams.ledger import RedisLedger
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from streams.settings import Settings
+
+C = TypeVar("C", bound=Command)
 
 #: How long a worker may take before we stop waiting: a rebalance fits in. Seconds.
 WITHIN_S: Final = 15.0
@@ -43,12 +45,35 @@ class Undo(Struct, frozen=True):
 
 def order(action_id: str, account_id: str, operator: str, reason: str) -> RevertCommand:
     """Write the command as of now. Raises SettingsError where a part breaks the contract's limits."""
-    command = RevertCommand(uuid4().hex, operator, reason, time.time_ns() // 1_000_000, action_id, account_id)
-    try:  # the worker would put what it cannot read among the dead letters, where nobody would look for it
+    return checked(RevertCommand(uuid4().hex, operator, reason, _now(), action_id, account_id))
+
+
+def pardon(account_id: str, operator: str, reason: str) -> ForgiveCommand:
+    """Write the command that clears a player's strikes, as of now. Raises SettingsError like `order`."""
+    return checked(ForgiveCommand(uuid4().hex, operator, reason, _now(), account_id))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def checked(command: C) -> C:
+    """Return a command that a worker can read: any other would end among the dead letters, unseen by who ordered it.
+
+    Raises SettingsError.
+    """
+    try:
         decode_command(msgspec.json.encode(command), key_of(command).encode(errors="replace"))
     except (EventError, UnicodeEncodeError) as exc:
-        raise SettingsError(f"this is no revert command: {exc}") from None
+        raise SettingsError(f"this is no {command.__struct_config__.tag} command: {exc}") from None
     return command
+
+
+async def publish(settings: Settings, command: Command) -> None:
+    """Write a command for the workers. Raises SettingsError, Unreachable."""
+    producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
+    async with reached(settings, producer):
+        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
 
 
 async def carry_out(settings: Settings, command: RevertCommand, *, wait: bool, dry_run: bool = False) -> Undo:

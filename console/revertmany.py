@@ -12,19 +12,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import msgspec
-from aiokafka import AIOKafkaProducer
 from msgspec import Struct
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from console.broker import PATIENCE_MS, client, reached
+from console.revert import checked
 from console.show import clock, deed, marked, visible
 from console.words import say
 from moderation.actions import Action, RevertManyCommand, Which
-from moderation.errors import EventError, SettingsError
-from moderation.order import decode_command, key_of
+from moderation.errors import SettingsError
 from moderation.revert import covers, justified, narrowest
 from streams.ledger import RedisLedger
 from streams.listing import span
@@ -61,12 +58,7 @@ def order(which: Which, operator: str, reason: str) -> RevertManyCommand:
     """Write the command as of now. Raises SettingsError where nothing is named or a part breaks the contract."""
     if which == Which():
         raise SettingsError(say("请至少指定一个范围，例如 --rule", "name what to undo: --rule, --since, …"))
-    command = RevertManyCommand(uuid4().hex, operator, reason, time.time_ns() // 1_000_000, which)
-    try:
-        decode_command(msgspec.json.encode(command), key_of(command).encode())
-    except (EventError, UnicodeEncodeError) as exc:
-        raise SettingsError(f"this is no revert command: {exc}") from None
-    return command
+    return checked(RevertManyCommand(uuid4().hex, operator, reason, time.time_ns() // 1_000_000, which))
 
 
 async def preview(settings: Settings, command: RevertManyCommand, rules: RuleSet) -> Preview:
@@ -102,13 +94,6 @@ async def _meant(settings: Settings, command: RevertManyCommand) -> AsyncIterato
                 return
     finally:
         await ledger.close()
-
-
-async def publish(settings: Settings, command: RevertManyCommand) -> None:
-    """Write the order for the workers. Raises SettingsError, Unreachable."""
-    producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
-    async with reached(settings, producer):
-        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
 
 
 async def watch(settings: Settings, command: RevertManyCommand, rules: RuleSet, told: Callable[[int], object]) -> int:

@@ -266,6 +266,12 @@ class RevertCommand(_Order, frozen=True, omit_defaults=True, tag="revert"):
     account_id: Id
 
 
+class ForgiveCommand(_Order, frozen=True, omit_defaults=True, tag="forgive"):
+    """A human clears a player's strikes, on all ladders: the next offence is a first one. Sanctions in force stay."""
+
+    account_id: Id
+
+
 class Which(Struct, frozen=True, omit_defaults=True):
     """Which actions of automatic or manual origin: those of whom all holds that is given. Times are of judging.
 
@@ -292,7 +298,7 @@ class RevertManyCommand(_Order, frozen=True, omit_defaults=True, tag="revert_man
     after: Annotated[str, Meta(max_length=64)] = ""
 
 
-Command = MuteCommand | BanCommand | RevertCommand | RevertManyCommand
+Command = MuteCommand | BanCommand | RevertCommand | ForgiveCommand | RevertManyCommand
 
 _ID_BYTES: Final = 16
 

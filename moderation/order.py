@@ -10,10 +10,12 @@ from moderation.actions import (
     Action,
     BanCommand,
     Command,
+    ForgiveCommand,
     MuteCommand,
     RevertCommand,
     RevertManyCommand,
     Source,
+    Target,
     action_id,
 )
 from moderation.errors import DeadReason, EventError
@@ -46,7 +48,9 @@ def key_of(command: Command) -> str:
     """Return the key of a command's record: the account it is about, or its own id where it is about many."""
     if isinstance(command, RevertManyCommand):
         return command.command_id
-    return command.account_id if isinstance(command, RevertCommand) else command.target.account_id
+    if isinstance(command, RevertCommand | ForgiveCommand):
+        return command.account_id
+    return command.target.account_id
 
 
 def sanction(command: MuteCommand | BanCommand, ruleset: str, source: Source | None = None) -> Action:
@@ -64,6 +68,27 @@ def sanction(command: MuteCommand | BanCommand, ruleset: str, source: Source | N
         created_at=command.ts,
         reason_code=f"manual.{kind}",
         reason_text="您已被客服处理，如有疑问请联系客服。",
+        mode="manual",
+        ruleset=ruleset,
+        source=source,
+        operator=command.operator,
+        operator_reason=command.reason,
+    )
+
+
+def forgiveness(command: ForgiveCommand, ruleset: str, source: Source | None = None) -> Action:
+    """Return the action that tells a game server of cleared strikes."""
+    return Action(
+        action_id=action_id(command.command_id, "forgive", command.account_id),
+        action="revert",
+        target=Target(command.account_id),
+        scope="strike",
+        duration_s=None,
+        until=None,
+        deliver_before=None,
+        created_at=command.ts,
+        reason_code="manual.forgive",
+        reason_text="您此前的违规记录已清除。",
         mode="manual",
         ruleset=ruleset,
         source=source,

@@ -26,7 +26,7 @@ from moderation.errors import StoreUnavailable
 from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
 from streams.campaigns import Campaigns, MemoryCampaigns, RedisCampaigns
 from streams.listing import Listed, Listing, MemoryListing, RedisListing
-from streams.store import RECORD, REVERT, STRIKE, Store
+from streams.store import FORGIVE, RECORD, REVERT, STRIKE, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +79,9 @@ class Ledger(Protocol):
 
     async def revert(self, action_id: str, revert: Action) -> Reverted:
         """Undo an action of `revert.target`: lift its sanction, forget its strike, and remember by which revert."""
+
+    async def forgive(self, account_id: str) -> int:
+        """Let a player's strikes count no more; return how many did."""
 
     async def ping(self) -> None:
         """Return if the ledger can be asked."""
@@ -146,6 +149,13 @@ class MemoryLedger:
         self._live[account] = [one for one in self._live[account] if one.action_id != action_id]
         self._forget_strike(action)
         return Reverted(action, revert)
+
+    async def forgive(self, account_id: str) -> int:
+        """See `Ledger`."""
+        counted = [event for event in self._events.get(account_id, {}).values() if event.kind == "counted"]
+        for event in counted:
+            event.kind = "reverted"
+        return len(counted)
 
     async def ping(self) -> None:
         """See `Ledger`."""
@@ -241,6 +251,11 @@ class RedisLedger:
             keys.append(self._store.key(account, "strikes"))
         [first] = await self._store.ask([REVERT.call(keys, action_id, msgspec.json.encode(revert), event_id)])
         return Reverted(None, revert) if first is None else Reverted(action, _read(first))
+
+    async def forgive(self, account_id: str) -> int:
+        """See `Ledger`."""
+        [forgiven] = await self._store.ask([FORGIVE.call([self._store.key(account_id, "strikes")])])
+        return int(forgiven)
 
     async def ping(self) -> None:
         """See `Ledger`."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: The label of a verdict or a manual action that has none.
 NO_LABEL: Final = "none"
 OUTCOMES: Final = ("allow", "review", "act", "dead_letter")
-COMMANDS: Final = ("mute", "ban", "revert", "revert_many")
+COMMANDS: Final = ("mute", "ban", "revert", "forgive", "revert_many")
 COMMAND_STATUSES: Final = ("done", "unknown_action", "schema")
 
 _LABELS: Final = (*get_args(Label), NO_LABEL)

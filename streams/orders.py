@@ -1,4 +1,4 @@
-"""Carrying out what humans order: mutes and bans, reverts of one action, reverts of many.
+"""Carrying out what humans order: mutes and bans, reverts of one action or many, cleared strikes.
 
 Every order may be carried out again from its start: what it makes has the same ids and bytes. Nothing here retries;
 whoever calls does.
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from moderation.actions import RevertCommand, RevertManyCommand, Source
+from moderation.actions import ForgiveCommand, RevertCommand, RevertManyCommand, Source
 from moderation.errors import DeadReason, EventError
-from moderation.order import sanction, undo
+from moderation.order import forgiveness, sanction, undo
 from moderation.revert import covers, justified, narrowest
 from streams.listing import span
 from streams.metrics import NO_LABEL
@@ -62,6 +62,9 @@ class Orders:
             await self._revert_many(command, record, deliver)
         elif isinstance(command, RevertCommand):
             await self._revert(command, record, deliver)
+        elif isinstance(command, ForgiveCommand):
+            await self._ledger.forgive(command.account_id)
+            await self._send([forgiveness(command, self._moderator.rules.hash, _source(record))], deliver)
         else:
             await self._send([sanction(command, self._moderator.rules.hash, _source(record))], deliver)
 

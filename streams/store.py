@@ -46,6 +46,7 @@ STRIKE: Final = _script("strike")
 RECORD: Final = _script("record")
 REVERT: Final = _script("revert")
 SIGHT: Final = _script("sight")
+FORGIVE: Final = _script("forgive")
 
 
 class Store:
@@ -91,7 +92,9 @@ class Store:
         with self._guard():
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
-                await self._send([("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT)])
+                await self._send(
+                    [("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT, FORGIVE)]
+                )
                 answers = await self._send(batch)
             for answer in answers:
                 if isinstance(answer, Exception):

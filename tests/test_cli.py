@@ -339,6 +339,18 @@ def test_a_revert_shows_the_action_and_publishes_the_command(servers: Embedded) 
     assert json.loads(sent.stdout)["command"]["command_id"] == command.command_id
 
 
+@pytest.mark.servers
+@pytest.mark.usefixtures("servers")
+def test_a_pardon_is_published_as_it_is_printed() -> None:
+    order = ("p1", "--operator", "gm", "--reason", "被盗号")
+    run("topics", "create")
+    assert run("forgive", "p 1", *order[1:]).exit_code == 2
+    shown = json.loads(run("forgive", *order, "--dry-run").stdout)
+    sent = json.loads(run("forgive", *order).stdout)
+    assert {**sent, "command_id": "", "ts": 0} == {**shown, "command_id": "", "ts": 0}
+    assert (sent["command"], sent["account_id"], sent["reason"]) == ("forgive", "p1", "被盗号")
+
+
 async def _record(servers: Embedded, action: Action) -> None:
     ledger = RedisLedger(servers.redis, prefix="cli")
     await ledger.record([action])

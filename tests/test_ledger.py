@@ -804,3 +804,10 @@ def test_what_is_listed_goes_after_ninety_days(
     run(redis_ledger.record([mute("e1")]))
     [key] = valkey.ask("KEYS", f"{prefix}:{{any}}:listed:*")
     assert 0 < int(valkey.ask("TTL", key.decode())) <= 91 * 86_400
+
+
+def test_forgiven_strikes_count_no_more(ledger: Ledger, run: Run) -> None:
+    run(ledger.strike([strike("e1", T0), strike("e2", T0 + HOUR, ladder="rmt"), strike("e3", T0, account="p2")]))
+    assert [run(ledger.forgive("p1")) for _ in range(2)] == [2, 0]
+    assert run(ledger.forgive("nobody")) == 0
+    assert steps(run(ledger.strike([strike("e4", T0 + 2 * HOUR), strike("e5", T0 + 2 * HOUR, account="p2")]))) == [1, 2]

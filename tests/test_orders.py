@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from moderation.actions import Action, RevertCommand, RevertManyCommand, Which
+from moderation.actions import Action, ForgiveCommand, RevertCommand, RevertManyCommand, Which
 from moderation.order import decode_command
 from streams.orders import PAGE
 from tests.small_rules import TS, event
@@ -94,3 +94,16 @@ def test_a_page_that_is_no_place_is_a_dead_letter_and_undoes_nothing() -> None:
     assert carried_out(desk, msgspec.structs.replace(many(rule=RULE), after="²:1")) == []
     assert [dict(one.headers)["reason"] for one in desk.post.of(TOPICS.dead_letters)] == [b"schema"]
     assert len(desk.post.actions()) == before
+
+
+def test_whose_strikes_are_forgiven_begins_again_and_stays_muted() -> None:
+    desk = spammed("a1")
+    mute = desk.post.actions()[-1]
+    for _ in range(2):
+        desk.command(ForgiveCommand("c1", "gm-li", "被盗号", TS + 5000, "a1"))
+    told, again = desk.post.actions()[-2:]
+    assert told == again
+    assert (told.action, told.scope, told.operator, told.operator_reason) == ("revert", "strike", "gm-li", "被盗号")
+    assert asyncio.run(desk.store.live("a1", TS + 6000)) == [mute]
+    desk.chat(record(event(SPAM, 9, at_s=3600, level=3), 9))
+    assert desk.post.actions()[-1].duration_s == mute.duration_s

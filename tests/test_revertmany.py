@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from console import revertmany
+from console import revert, revertmany
 from moderation.actions import Action, Which
 from moderation.errors import SettingsError
 from streams.topics import create_topics
@@ -46,7 +46,7 @@ def test_what_the_preview_shows_is_what_the_worker_undoes(embedded: Embedded) ->
             await drained(embedded, settings, settings.topics.world, ACCOUNTS)
             command = revertmany.order(Which(rule="sell.contact", server_id="s1"), "gm-li", "规则写错了")
             before = await revertmany.preview(settings, command, rules())
-            await revertmany.publish(settings, command)
+            await revert.publish(settings, command)
             left: list[int] = []
             await revertmany.watch(settings, command, rules(), left.append)
             after = await revertmany.preview(settings, command, rules())
