@@ -64,12 +64,12 @@ def order(which: Which, operator: str, reason: str) -> RevertManyCommand:
 async def preview(settings: Settings, command: RevertManyCommand, rules: RuleSet) -> Preview:
     """Look up what the order would undo now. Raises SettingsError, StoreUnavailable."""
     found = [one async for one in _meant(settings, command)]
-    stay = [one for one in found if not one.revert and justified(command.which, one.action, rules)]
-    undo = [one.action for one in found if not one.revert and one not in stay]
+    left = [one.action for one in found if not one.revert]
+    undo = [action for action in left if not justified(command.which, action, rules)]
     return Preview(
         len(undo),
-        sum(one.revert is not None for one in found),
-        len(stay),
+        len(found) - len(left),
+        len(left) - len(undo),
         len({action.target.account_id for action in undo}),
         len({action.target.account_id for action in undo if action.evidence and action.evidence.who.tier == "vip"}),
         dict(Counter(map(deed, undo)).most_common()),

@@ -182,8 +182,9 @@ class Action(Struct, frozen=True, omit_defaults=True):
     campaign_id: Id | None = None
     evidence: Evidence | None = None
     operator: Name | None = None
-    #: Why a human ordered it: for moderators, never for the player.
-    operator_reason: Annotated[str, Meta(max_length=512)] | None = None
+    operator_reason: Annotated[str, Meta(max_length=512, description="for moderators, never for the player")] | None = (
+        None
+    )
     degraded: bool = False
     extra: dict[str, Any] | None = None
 
@@ -273,7 +274,7 @@ class ForgiveCommand(_Order, frozen=True, omit_defaults=True, tag="forgive"):
 
 
 class Which(Struct, frozen=True, omit_defaults=True):
-    """Which actions of automatic or manual origin: those of whom all holds that is given. Times are of judging.
+    """Which actions: those of which all holds that is given, and something must be. Times are of judging.
 
     `since` is included, `until` is not; without `since` all that the ledger still lists.
     """

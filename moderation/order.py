@@ -16,6 +16,7 @@ from moderation.actions import (
     RevertManyCommand,
     Source,
     Target,
+    Which,
     action_id,
 )
 from moderation.errors import DeadReason, EventError
@@ -39,6 +40,8 @@ def decode_command(value: bytes | None, key: bytes | None) -> Command:
         raise EventError(DeadReason.NOT_UTF8, str(exc)) from None
     except (msgspec.DecodeError, RecursionError) as exc:
         raise EventError(DeadReason.NOT_JSON, str(exc)) from None
+    if isinstance(command, RevertManyCommand) and command.which == Which():
+        raise EventError(DeadReason.SCHEMA, "which names nothing: that would undo everything")
     if key != key_of(command).encode():
         raise EventError(DeadReason.KEY_MISMATCH, f"the record's key must be {key_of(command)!r}")
     return command

@@ -26,7 +26,7 @@ JOIN_MOST: Final = 8
 SCRAP: Final = 2
 #: Characters of an id: fewer are no contact.
 LEAST_ID: Final = 5
-#: Senders and devices remembered, those longest silent first to go: with two messages each about 30 MB (2026-11-22).
+#: Senders and devices remembered, those longest silent first to go: with two messages each 21 MB (2026-11-22).
 MOST_SENDERS: Final = 50_000
 _ID: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]")
 

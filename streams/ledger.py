@@ -22,10 +22,9 @@ import msgspec
 from msgspec import Struct
 
 from moderation.actions import Action
-from moderation.errors import StoreUnavailable
 from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
 from streams.campaigns import Campaigns, MemoryCampaigns, RedisCampaigns
-from streams.listing import Listed, Listing, MemoryListing, RedisListing
+from streams.listing import Listed, Listing, MemoryListing, RedisListing, read_action
 from streams.store import FORGIVE, RECORD, REVERT, STRIKE, Store
 
 if TYPE_CHECKING:
@@ -187,9 +186,6 @@ class MemoryLedger:
         return standing
 
 
-_action: Final = msgspec.json.Decoder(Action)
-
-
 class RedisLedger:
     """The ledger in Redis 7+ or Valkey 8+: one round trip for `strike` and `record`, whatever their length.
 
@@ -229,7 +225,7 @@ class RedisLedger:
     async def find(self, action_id: str, account_id: str) -> Action | None:
         """See `Ledger`."""
         [found] = await self._store.ask([("HGET", self._store.key(account_id, "action", action_id), "action")])
-        return None if found is None else _read(found)
+        return None if found is None else read_action(found)
 
     async def live(self, account_id: str, now: int) -> list[Action]:
         """See `Ledger`; two round trips, one where nothing is in force."""
@@ -237,7 +233,7 @@ class RedisLedger:
         found = await self._store.ask(
             ("HGET", self._store.key(account_id, "action", one.decode()), "action") for one in ids
         )
-        return [_read(json) for json in found if json is not None]
+        return [read_action(json) for json in found if json is not None]
 
     async def revert(self, action_id: str, revert: Action) -> Reverted:
         """See `Ledger`; two round trips."""
@@ -250,7 +246,7 @@ class RedisLedger:
         if event_id:
             keys.append(self._store.key(account, "strikes"))
         [first] = await self._store.ask([REVERT.call(keys, action_id, msgspec.json.encode(revert), event_id)])
-        return Reverted(None, revert) if first is None else Reverted(action, _read(first))
+        return Reverted(None, revert) if first is None else Reverted(action, read_action(first))
 
     async def forgive(self, account_id: str) -> int:
         """See `Ledger`."""
@@ -282,10 +278,3 @@ def _strike_behind(action: Action) -> str:
     """Return the event of the strike that led to `action`, nothing where it climbed no ladder."""
     how = action.evidence.how if action.evidence else None
     return action.event_id or "" if how and how.ladder else ""
-
-
-def _read(json: bytes) -> Action:
-    try:
-        return _action.decode(json)
-    except msgspec.DecodeError as exc:
-        raise StoreUnavailable(f"the ledger holds an action that this version cannot read: {exc}") from exc

