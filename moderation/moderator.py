@@ -183,11 +183,9 @@ class Moderator:
     def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
         entries = list(timeline.values())
-        same = [e for e in entries if e.text == entry.text]
         for rule, count in self._floods:
             # told from the n-th last message alone, before anything is counted: most senders are not that fast
-            seen = same if count.by == "sender_text" else entries
-            if len(seen) >= count.at_least and seen[-count.at_least].ts >= entry.ts - count.within_s * 1000:
+            if len(entries) >= count.at_least and entries[-count.at_least].ts >= entry.ts - count.within_s * 1000:
                 hit = self._hit(rule, _WHOLE, reading, timeline, entry) if rule.in_force(reading.event) else None
                 if hit:
                     yield hit
