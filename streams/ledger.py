@@ -219,8 +219,7 @@ class RedisLedger:
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""
-        listed = (command for action in actions for command in self.listing.added(action))
-        await self._store.ask((*listed, *map(self._recorded, actions)))
+        await self._store.ask((*self.listing.added(actions), *map(self._recorded, actions)))
 
     async def find(self, action_id: str, account_id: str) -> Action | None:
         """See `Ledger`."""
