@@ -28,7 +28,7 @@ from moderation.conditions import (
     TEXT,
     Found,
 )
-from moderation.fold import HIDDEN, JOINT, fold_all, squeeze
+from moderation.fold import CYCLE, HIDDEN, JOINT, LEAST_CYCLE, fold_all, squeeze
 from moderation.joined import Joined
 from moderation.rewrite import backwards
 from moderation.ruleset import ALLOWED
@@ -276,7 +276,8 @@ class Scanner:
         handled = (text for text in texts if text.mask & self._bits[HANDLE_KEY])
         for text in {*odd, *handled}:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
-        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search)}:
+        cycles = (at for at, one in enumerate(joined.parts) if len(one) >= LEAST_CYCLE and CYCLE.search(one))
+        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search), *cycles}:
             texts[at].mask |= self._bits[NOISE_KEY]
         for at in joined.holding_bytes(_IDS.search):
             texts[at].mask |= self._bits[RUN_KEY]
