@@ -237,6 +237,7 @@ class Moderator:
         return within_budget
 
 
+_SLOT: Final = re.compile(r"\{(\w+)\}")
 #: A rule without a condition is about the whole message.
 _WHOLE: Final = Found(-1, -1, "text")
 
@@ -257,8 +258,10 @@ def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int
 
 def explain_why(rule: Rule, found: Found) -> str:
     """Fill the template of a rule with the words found, one per class; where a class has none, with the first found."""
+    if "{" not in rule.because:
+        return rule.because
     words: dict[str, str] = {}
     for leaf in found.leaves():
         words.setdefault(leaf.name, leaf.text)
     other = next(iter(words.values()), "")
-    return re.sub(r"\{(\w+)\}", lambda m: words.get(m[1], other), rule.because)
+    return _SLOT.sub(lambda m: words.get(m[1], other), rule.because)
