@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console import Unreachable
-from console.command import FINDINGS, DryRun, Json, Operator, Why, print_json, settings_of, show
+from console.command import FINDINGS, DryRun, Json, Operator, Why, print_json, settings_of, show, told
 from console.words import say
 from moderation.errors import SettingsError
 
@@ -88,7 +88,7 @@ def verify(
     else:
         from console.show_audit import checked  # noqa: PLC0415
 
-        show(checked(found, keyed=settings.audit_key is not None))
+        show(checked(found, keyed=settings.audit_key is not None, anchored=bool(head)))
     if found.flaw:
         raise typer.Exit(FINDINGS)
 
@@ -101,6 +101,9 @@ def _examined(settings: Settings, path: Path, head: str, base: str, *, against_k
     from console.proof import check_file, check_pack  # noqa: PLC0415
     from streams.auditor import key_of  # noqa: PLC0415
 
+    log = path.is_dir() and not (path / MANIFEST).is_file()
+    if against_kafka and not log:
+        raise SettingsError(say("只有审计目录能与 Kafka 核对", "--against-kafka is for an audit log"))
     if path.suffix == ".zip" or (path / MANIFEST).is_file():
         return check_pack(path, key_of(settings), head=head)
     if path.is_file():
@@ -115,7 +118,7 @@ def head(directory: Log, *, json: Json = False) -> None:
 
     found = head_of(directory)
     if json:
-        print_json({"seq": found.seq, "hash": found.hash})
+        print_json(found)
     else:
         typer.echo(f"{found.seq} {found.hash}")
 
@@ -139,16 +142,20 @@ def export(  # noqa: PLR0913  what a pack is about is named in many ways
     """Exit 1 where the log has nothing of it, or is broken. Who exports is on record before anything is written."""
     import asyncio  # noqa: PLC0415
 
+    from console.audit import Flawed  # noqa: PLC0415
     from console.evidence import carry_out  # noqa: PLC0415
     from moderation.audit import Wanted  # noqa: PLC0415
 
     times = [int(at.timestamp() * 1000) if at else None for at in (since, until)]
-    about = Wanted(account, campaign, *times)
+    settings, about = settings_of(), Wanted(account, campaign, *times)
     if about == Wanted():
         raise SettingsError(
             say("请指定 --account、--campaign 或 --from、--to", "name --account, --campaign, --from or --to")
         )
-    done = asyncio.run(carry_out(settings_of(), directory, out, about, operator=operator, why=why, dry_run=dry_run))
+    try:
+        done = asyncio.run(carry_out(settings, directory, out, about, operator=operator, why=why, dry_run=dry_run))
+    except Flawed as exc:
+        raise told(SettingsError(f"{exc.flaw.where}:{exc.flaw.line} {exc.flaw.says}"), FINDINGS) from None
     print_json(done)
     if not done.entries:
         raise typer.Exit(FINDINGS)

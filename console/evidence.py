@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from console.audit import Flawed, Step, Walk
+from console.audit import Step, Walk
 from console.campaigns import exported, find
 from console.show_evidence import summary_html, summary_text
 from console.views import login, viewed
@@ -182,13 +182,10 @@ async def carry_out(
 ) -> Exported:
     """Write a pack, on record before it is written; where there is nothing to write, or `dry_run`, only count.
 
-    The campaign's file is in it where a ledger is set and knows it. Raises SettingsError (as of a broken log),
-    StoreUnavailable, Unreachable.
+    The campaign's file is in it where a ledger is set and knows it. Raises Flawed of a broken log,
+    SettingsError, StoreUnavailable, Unreachable.
     """
-    try:
-        chosen = choose(directory, about, key_of(settings))
-    except Flawed as exc:
-        raise SettingsError(f"{exc.flaw.where}:{exc.flaw.line} {exc.flaw.says}") from None
+    chosen = choose(directory, about, key_of(settings))
     kinds = dict(Counter[str](entry.told.kind for entry in chosen.entries))
     if dry_run or not chosen.entries:
         return Exported(len(chosen.entries), kinds, chosen.head, str(out))

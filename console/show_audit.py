@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from console.proof import Checked
 
 
-def checked(found: Report | Checked, *, keyed: bool) -> Table:
-    """Show what was checked, and what is wrong or that nothing is. `keyed`: macs were checked."""
+def checked(found: Report | Checked, *, keyed: bool, anchored: bool) -> Table:
+    """Show what was checked, and what is wrong, if anything. `keyed`: macs were checked; `anchored`: a head was."""
     table = Table.grid(padding=(0, 2))
     for name, value in _rows(found, keyed=keyed):
         table.add_row(Text(name, "dim"), Text(visible(value), overflow="fold"))
@@ -27,7 +27,9 @@ def checked(found: Report | Checked, *, keyed: bool) -> Table:
         at = f"{found.flaw.where}:{found.flaw.line}" if found.flaw.line else found.flaw.where
         table.add_row(Text(say("不符", "wrong"), "bold red"), Text(visible(f"{at} {found.flaw.says}"), overflow="fold"))
     else:
-        table.add_row(Text(say("结论", "verdict"), "dim"), Text(say("完好", "whole"), "bold green"))
+        doubt = say("；没给 --head：截掉尾部看不出来", "; without --head an end that was cut off does not show")
+        verdict = Text(say("完好", "whole"), "bold green").append("" if anchored else doubt, "yellow")
+        table.add_row(Text(say("结论", "verdict"), "dim"), verdict)
     return table
 
 
@@ -35,7 +37,7 @@ def _rows(found: Report | Checked, *, keyed: bool) -> Iterator[tuple[str, str]]:
     yield say("条目", "entries"), str(found.entries)
     if isinstance(found, Report):
         yield say("段", "segments"), f"{found.segments}" + (f"（{found.first}–）" if found.first > 1 else "")
-        yield say("其中", "of these"), "，".join(f"{KINDS[kind]} {n}" for kind, n in found.kinds.items())
+        yield say("其中", "of these"), "，".join(f"{say(KINDS[kind], kind)} {n}" for kind, n in found.kinds.items())
         sealed = f"{found.sealed}" + (
             "" if keyed or not found.sealed else say("（没有密钥，未核对）", " (no key: unchecked)")
         )

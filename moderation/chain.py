@@ -42,7 +42,7 @@ FlawKind = Literal[
 ]
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True):
     """How far a chain reaches: the number and the hash (64 hex digits) of its last line."""
 
     seq: int

@@ -417,7 +417,7 @@ def test_an_exported_campaign_is_verified_and_a_changed_one_is_not(gang: str, tm
     head = exported.stderr.split()[-1]
     verified = run("audit", "verify", str(file), "--head", head, "--json")
     assert (exported.exit_code, verified.exit_code) == (0, 0)
-    assert json.loads(verified.stdout)["head"][1] == head, "both tell the hash of the last line"
+    assert json.loads(verified.stdout)["head"]["hash"] == head, "both tell the hash of the last line"
     assert run("audit", "verify", str(file), "--head", "00" * 32).exit_code == 1
     file.write_bytes(exported.stdout_bytes.replace(b"gang2", b"saint"))
     assert run("audit", "verify", str(file)).exit_code == 1

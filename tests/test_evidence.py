@@ -148,7 +148,7 @@ def remade(pack: Path, lines: list[bytes]) -> Path:
     (copy / MANIFEST).rename(copy.parent / "manifest")
     told = json.loads((copy.parent / "manifest").read_bytes())
     files = {str(file.relative_to(copy)): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
-    made_of = manifest_of(Chosen([], [], Head(*told["head"])), ABOUT, BY, TS, files)
+    made_of = manifest_of(Chosen([], [], Head(**told["head"])), ABOUT, BY, TS, files)
     (copy / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(made_of, entries=told["entries"])))
     return copy
 
