@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.audit import head_of, verify
@@ -116,6 +116,7 @@ def test_no_pack_is_written_over_another(log: Path, pack: Path) -> None:
 
 
 @given(data=st.data())
+@settings(deadline=None, max_examples=30)
 def test_any_change_of_a_file_is_found(pack: Path, data: Any) -> None:
     names = sorted(str(file.relative_to(pack)) for file in pack.rglob("*") if file.is_file())
     name = data.draw(st.sampled_from([one for one in names if one != MANIFEST]))
@@ -154,6 +155,7 @@ def remade(pack: Path, lines: list[bytes]) -> Path:
 
 
 @given(data=st.data())
+@settings(deadline=None, max_examples=30)
 def test_a_forger_who_mends_the_manifest_does_not_get_past_the_chain(log: Path, pack: Path, data: Any) -> None:
     lines = (pack / CHAIN).read_bytes().split(b"\n")[:-1]
     head = head_of(log).hash
