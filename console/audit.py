@@ -6,6 +6,7 @@ The first thing that is wrong is told with its segment and line. Nothing that a 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -268,7 +269,7 @@ class _Ours:
 
     def __init__(self, offsets: array[int], digests: bytearray, first: int) -> None:
         self._offsets, self._digests = offsets, digests
-        self._next = sum(1 for offset in offsets if offset < first)
+        self._next = bisect_left(offsets, first)
         self.at = first
 
     def differ(self, records: Iterable[Any]) -> FlawKind | None:

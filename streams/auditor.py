@@ -36,6 +36,8 @@ log = structlog.get_logger()
 #: Records told of between two synchronisations of the disk, at most; how long we wait for the first of them.
 BATCH: Final = 2_000
 WAIT_MS: Final = 500
+#: How long nothing may come of what is there, until the broker counts as away.
+SILENT_S: Final = 20.0
 #: How often topics are asked for partitions that were added.
 LOOK_EVERY_S: Final = 60.0
 
@@ -56,11 +58,17 @@ class Auditor:
         self._looked = -math.inf
 
     async def catch_up(self) -> int:
-        """Tell of all that is there now; return how many records that was."""
+        """Tell of all that is there now; return how many records that was. Raises TimeoutError if nothing comes."""
         ends = {one: end for one, (_, end) in (await self._look()).items()}
-        count = 0
-        while [one for one, end in ends.items() if await self._consumer.position(one) < end]:
+        count, left, since = 0, -1, time.monotonic()
+        while ends and time.monotonic() - since < SILENT_S:
             count += await self.step()
+            at = {one: await self._consumer.position(one) for one in ends}
+            ends = {one: end for one, end in ends.items() if at[one] < end}
+            now = sum(ends[one] - at[one] for one in ends)
+            left, since = now, since if now == left else time.monotonic()
+        if ends:
+            raise TimeoutError(f"nothing more came of {len(ends)} partitions within {SILENT_S:g} s")
         return count
 
     async def run(self, stop: asyncio.Event) -> int:
