@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -19,10 +23,10 @@ from tests.small_rules import TS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from moderation.chain import Head
 
+GUIDE: Final = (Path(__file__).parent.parent / "docs" / "audit.md").read_text("utf-8")
 DAY: Final = 86_400_000
 KEY: Final = b"sixteen or more bytes"
 RECORDS: Final = [
@@ -105,6 +109,19 @@ def test_what_kafka_deleted_unread_is_told_as_lost(tmp_path: Path) -> None:
         assert writing.add([Record(TOPICS.acks, 0, 49), Record(TOPICS.acks, 0, 50)]) == 1
     assert b'"entry":"lost","offset":1,"partition":0' in content(tmp_path)
     assert verify(tmp_path).flaw is None
+
+
+def test_a_stranger_follows_it_by_the_lines_of_the_guide(tmp_path: Path) -> None:
+    head = told(tmp_path, KEY)
+    [code] = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=content(tmp_path), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == head.hash
+    changed = content(tmp_path).replace(b"acks", b"axes", 1)
+    assert subprocess.run(command, input=changed, capture_output=True, check=False).returncode == 1
+    first = lines_of(segments(tmp_path)[1])[0][0] + b"\n"
+    assert "tail -c 67 | head -c 64" in GUIDE
+    assert first[-67:][:64].decode() == before(first.strip()).hash
 
 
 # --- crashes
