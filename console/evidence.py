@@ -76,7 +76,7 @@ def choose(directory: Path, about: Wanted, key: bytes | None = None) -> Chosen:
     """Return what a log tells of somebody, with its proof. Reads the log twice. Raises Flawed, SettingsError."""
     paths, names = segments(directory), set[str]()
     for step in Walk(key).steps(paths):
-        if isinstance(step.entry, Recorded) and about.about(step.entry.told):
+        if isinstance(step.entry, Recorded) and about.about(step.entry):
             names |= about.names(step.entry.told)
     found, walk = Chosen([], [], START), Walk(key)
     for path, steps in groupby(walk.steps(paths), key=lambda step: step.path):
@@ -96,8 +96,8 @@ def _choose(found: Chosen, steps: Sequence[Step], about: Wanted, names: set[str]
 
 
 def _belongs(step: Step, about: Wanted, names: set[str]) -> bool:
-    told = step.entry.told if isinstance(step.entry, Recorded) else None
-    return told is not None and (about.about(told) or not names.isdisjoint(told.ids))
+    entry = step.entry
+    return isinstance(entry, Recorded) and (about.about(entry) or not names.isdisjoint(entry.told.ids))
 
 
 # --- making one

@@ -297,9 +297,9 @@ class Wanted(Struct, frozen=True):
     since: int | None = None
     until: int | None = None
 
-    def about(self, told: Told) -> bool:
-        """Tell whether a record itself is about what is wanted."""
-        when = told.when
+    def about(self, entry: Recorded) -> bool:
+        """Tell whether a record itself is about what is wanted; where it says no time, Kafka's counts."""
+        told, when = entry.told, entry.told.when or entry.at
         spoken = (self.since is None or when >= self.since) and (self.until is None or when < self.until)
         whose = self.account_id is None or self.account_id == told.whom or self.account_id in told.ids
         return spoken and whose and (self.campaign_id is None or self.campaign_id in told.ids)

@@ -76,7 +76,7 @@ class Auditor:
         count = 0
         while not stop.is_set():
             if time.monotonic() - self._looked > LOOK_EVERY_S:
-                await self._look()
+                await self._look_again()
             count += await self.step()
         return count
 
@@ -93,12 +93,18 @@ class Auditor:
     def _next(self, one: TopicPartition) -> int:
         return self._journal.places.get((one.topic, one.partition), 0)
 
+    async def _look_again(self) -> None:
+        """Take up partitions that were added."""
+        if await partitions(self._admin, self._topics) != self._assigned:
+            await self._look()
+        self._looked = time.monotonic()
+
     async def _look(self) -> dict[TopicPartition, tuple[int, int]]:
         """Find out which partitions there are and what is in them, and go to where the journal ends in each."""
-        there = await spans(self._consumer, await partitions(self._admin, self._topics))
+        self._assigned = await partitions(self._admin, self._topics)
+        there = await spans(self._consumer, self._assigned)
         for one, (first, end) in there.items():
             self._seek(one, first, end)
-        self._looked = time.monotonic()
         return there
 
     def _seek(self, one: TopicPartition, first: int, end: int) -> None:

@@ -274,3 +274,20 @@ def test_a_view_is_on_record_before_it_is_shown(embedded: Embedded) -> None:
     assert one.key.decode() == note["login"]
     with pytest.raises(SettingsError, match="--why"):
         asyncio.run(viewed(settings, "x", (), operator=None, why=""))
+
+
+def test_told_to_stop_it_says_how_far_it_came(embedded: Embedded, tmp_path: Path) -> None:
+    settings, where = settings_for(embedded), tmp_path / "log"
+
+    async def run() -> None:
+        await create_topics(settings, embedded.kafka)
+        await answers(settings, 10)
+        one = auditor(settings, where)
+        while size(where) == 0 and one.poll() is None:  # noqa: ASYNC110  it is a file of another process
+            await asyncio.sleep(0.05)
+        one.terminate()
+        said = one.communicate()[1].decode()
+        assert one.returncode == 0, said
+        assert verify(where).head.hash in said
+
+    asyncio.run(run())
