@@ -109,7 +109,7 @@ def _campaign(campaign_id: str, command: str, operator: str | None, why: str) ->
     import asyncio  # noqa: PLC0415
 
     from console.campaigns import find, unknown  # noqa: PLC0415
-    from console.views import viewed  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
 
     settings = settings_of()
     found = asyncio.run(find(settings, campaign_id))

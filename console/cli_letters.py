@@ -125,7 +125,7 @@ def _looked(settings: Settings, command: str, of: tuple[str, ...], why: str | No
     """Record that somebody is shown text, if they say why; else none is shown."""
     import asyncio  # noqa: PLC0415
 
-    from console.views import viewed  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
 
     if why is not None:
         asyncio.run(viewed(settings, command, of, operator=operator, why=why))

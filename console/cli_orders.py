@@ -37,8 +37,8 @@ def revert(
     import asyncio  # noqa: PLC0415
 
     from console import revert as undoing  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
     from console.show import undone  # noqa: PLC0415
-    from console.views import viewed  # noqa: PLC0415
 
     settings, command = settings_of(), undoing.order(action_id, account, operator, reason)
     undo = asyncio.run(undoing.carry_out(settings, command, wait=wait and not dry_run, dry_run=dry_run))
@@ -114,8 +114,8 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     import asyncio  # noqa: PLC0415
 
     from console import revertmany  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
     from console.revert import publish  # noqa: PLC0415
-    from console.views import viewed  # noqa: PLC0415
 
     given = {"rule": rule, "revision": revision, "campaign_id": campaign, "server_id": server, "label": label}
     times = {name: int(at.timestamp() * 1000) for name, at in (("since", since), ("until", until)) if at}

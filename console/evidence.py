@@ -25,8 +25,8 @@ from msgspec import Struct
 
 from console.audit import Step, Walk
 from console.campaigns import exported, find
+from console.notes import login, viewed
 from console.show_evidence import summary_html, summary_text
-from console.views import login, viewed
 from moderation.audit import Recorded, Wanted
 from moderation.chain import START, Head, withheld
 from moderation.errors import SettingsError

@@ -18,10 +18,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from console.audit import examine, verify
+from console.notes import rules_changed, viewed
 from console.revert import order, publish
-from console.views import viewed
 from moderation.actions import Ack, Action
 from moderation.errors import SettingsError
+from moderation.notes import RulesChange
 from streams.auditor import auditing, roles
 from streams.connection import connection
 from streams.journal import Journal, segments
@@ -255,15 +256,18 @@ def test_where_a_topic_is_missing_that_is_said(embedded: Embedded, tmp_path: Pat
     assert "qingliu topics create" in said
 
 
-def test_a_view_is_on_record_before_it_is_shown(embedded: Embedded) -> None:
+def test_a_view_and_a_change_of_rules_are_on_record(embedded: Embedded) -> None:
     settings = settings_for(embedded)
 
     async def run() -> list[Any]:
         await create_topics(settings, embedded.kafka)
         await viewed(settings, "dead-letters show", ("0:17",), operator=None, why="查错")
-        return await read(settings, settings.topics.audit, 1)
+        await rules_changed(settings, "rolled_back", "r1", before="r2", operator="gm", reason="误伤")
+        return await read(settings, settings.topics.audit, 2)
 
-    [one] = asyncio.run(run())
+    one, other = asyncio.run(run())
+    change = msgspec.json.decode(other.value, type=RulesChange)
+    assert (change.change, change.ruleset, change.before, change.operator) == ("rolled_back", "r1", "r2", "gm")
     note = json.loads(one.value)
     assert (note["note"], note["command"], note["of"], note["reason"]) == (
         "view",

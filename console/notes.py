@@ -1,7 +1,7 @@
-"""Who looks at what players said is on record before it is shown: what cannot be recorded is not shown.
+"""What people do that no other topic tells goes on record here: looking at what players said, changing the rules.
 
-Every command that prints chat text from the store or the broker comes by here. That somebody is who they say is not
-for us to prove; `login` is what the machine knows.
+Every command that prints chat text from the store or the broker calls `viewed` before it does: what cannot be recorded
+is not shown. That somebody is who they say is not for us to prove; `login` is what the machine knows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import socket
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -34,6 +34,20 @@ async def viewed(settings: Settings, command: str, of: tuple[str, ...], *, opera
     by = login()
     names = tuple(one[:128] for one in of[:_NAMES])
     await noted(settings, checked(View(operator or by[:64], by, why, command, names, _now())))
+
+
+async def rules_changed(
+    settings: Settings,
+    change: Literal["published", "rolled_back"],
+    ruleset: str,
+    *,
+    before: str | None,
+    operator: str | None,
+    reason: str,
+) -> None:
+    """Record that somebody put rules in force, by their hash and the one they replace. Raises as `viewed`."""
+    by = login()
+    await noted(settings, checked(RulesChange(change, operator or by[:64], by, ruleset, _now(), before, reason)))
 
 
 async def noted(settings: Settings, note: Note) -> None:
