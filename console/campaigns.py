@@ -1,15 +1,11 @@
 """Campaigns for people: the list, one in full, marks on handles, and the file for the lawyers.
 
-An exported file is a chain: every line carries the BLAKE2b-256 of the one before it, and the last line carries how many
-there are. Whoever changes, drops, adds or moves a line breaks the chain there, and `broken` says where. Whoever can
-rewrite the whole file can make a new chain: so keep the `fingerprint` of the last line elsewhere.
+An exported file is a chain (moderation/chain.py) with a last line that says so: `qingliu audit verify` reads it.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import msgspec
@@ -23,6 +19,7 @@ from console.show import marked, visible
 from console.words import say
 from moderation.actions import HandleType
 from moderation.campaign import handle_key
+from moderation.chain import START, seal
 from moderation.errors import SettingsError
 from moderation.fold import fold, squeeze
 from streams.ledger import RedisLedger
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from moderation.campaign import Campaign, Mark, Member, Sighting
+    from moderation.chain import Head
     from streams.campaigns import Campaigns
     from streams.settings import Settings
 
@@ -166,17 +164,17 @@ def moment(ms: int) -> str:
 # --- as evidence
 
 
-def exported(one: Campaign) -> Iterator[str]:
-    """Yield the lines of a campaign's file: what it is, its members, its evidence by 5W1H in order, the end.
+def exported(one: Campaign) -> tuple[list[bytes], Head]:
+    """Return the lines of a campaign's file, and the head of the chain they are.
 
-    The same campaign gives the same lines. Each is a JSON object with `previous`, the hash of the line before it.
+    What it is, its members, its evidence by 5W1H in order, the end. The same campaign gives the same lines.
     """
-    previous, count = "", 0
-    for count, record in enumerate(_records(one), 1):
-        line = _line(record, count, previous)
-        yield line
-        previous = fingerprint(line)
-    yield _line({"kind": "end", "lines": count + 1}, count + 1, previous)
+    lines, head = [], START
+    for record in _records(one):
+        line, head = seal(head, {"seq": head.seq + 1, **record})
+        lines.append(line)
+    end, head = seal(head, {"seq": head.seq + 1, "kind": "end"})
+    return [*lines, end], head
 
 
 def _records(one: Campaign) -> Iterator[dict[str, Any]]:
@@ -196,34 +194,6 @@ def _records(one: Campaign) -> Iterator[dict[str, Any]]:
     for piece in one.evidence:
         told = msgspec.to_builtins(piece)
         yield {"kind": "evidence", "event_id": told.pop("event_id"), **told.pop("evidence"), "alone": told}
-
-
-def _line(record: dict[str, Any], number: int, previous: str) -> str:
-    return json.dumps({"line": number, "previous": previous, **record}, ensure_ascii=False, separators=(",", ":"))
-
-
-def fingerprint(line: str) -> str:
-    """Return the hash by which the next line knows this one."""
-    return blake2b(line.encode(), digest_size=32).hexdigest()
-
-
-def broken(lines: Sequence[str]) -> int | None:
-    """Return the number, from 1, of the first line that does not fit the one before it; None for a file as it was.
-
-    Lines end with a line feed only: players' words may hold other separators.
-    """
-    previous = ""
-    for number, line in enumerate(lines, 1):
-        last = number == len(lines)
-        try:
-            record = json.loads(line)
-            there = (record["line"], record["previous"], record["kind"] == "end")
-        except (ValueError, TypeError, KeyError):
-            return number
-        if there != (number, previous, last) or (last and record.get("lines") != number):
-            return number
-        previous = fingerprint(line)
-    return None if lines else 1
 
 
 def unknown(campaign_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands about campaigns: list, show, export, verify, and what a human knows of a handle."""
+"""The commands about campaigns: list, show, export, and what a human knows of a handle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import FINDINGS, DryRun, Json, print_json, settings_of, show, told
+from console.command import FINDINGS, DryRun, Json, Operator, Why, print_json, settings_of, show, told
 from console.words import say
 from moderation.errors import SettingsError
 
@@ -44,11 +44,11 @@ def list_campaigns(
 
 
 @campaigns.command("show", help=say("显示一个团伙：成员和证据", "Show a campaign: members and evidence."))
-def show_campaign(campaign_id: CampaignId, *, json: Json = False) -> None:
-    """Exit 1 if there is no such campaign."""
+def show_campaign(campaign_id: CampaignId, *, why: Why, operator: Operator = None, json: Json = False) -> None:
+    """Exit 1 if there is no such campaign. Who looks is on record."""
     from console.campaigns import dossier  # noqa: PLC0415
 
-    one = _campaign(campaign_id)
+    one = _campaign(campaign_id, "campaigns show", operator, why)
     if json:
         print_json(one)
     else:
@@ -58,33 +58,17 @@ def show_campaign(campaign_id: CampaignId, *, json: Json = False) -> None:
 @campaigns.command(
     "export",
     help=say(
-        "导出一个团伙的全部证据，每行带上一行的指纹", "Export the evidence in order, each line with a hash of the last."
+        "导出一个团伙的全部证据，一条哈希链；audit verify 检查",
+        "Export the evidence in order as a hash chain, for audit verify.",
     ),
 )
-def export_campaign(campaign_id: CampaignId) -> None:
-    """Print the file; the hash of its last line, to be kept elsewhere, goes to stderr."""
+def export_campaign(campaign_id: CampaignId, *, why: Why, operator: Operator = None) -> None:
+    """Print the file; the hash of its last line, to be kept elsewhere, goes to stderr. Who exports is on record."""
     from console.campaigns import exported  # noqa: PLC0415
 
-    lines = list(exported(_campaign(campaign_id)))
-    sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
-    _tell_fingerprint(lines)
-
-
-@campaigns.command("verify", help=say("检查导出的文件有没有被改过", "Tell whether an exported file was changed."))
-def verify_export(
-    file: Annotated[
-        typer.FileBinaryRead, typer.Argument(help=say("导出的文件，- 为标准输入", "The file; - is stdin."))
-    ],
-) -> None:
-    """Exit 1 where the chain breaks. Who made a new chain is known by the hash of the last line, on stderr."""
-    from console.campaigns import broken  # noqa: PLC0415
-
-    lines = file.read().decode(errors="replace").removesuffix("\n").split("\n")
-    at = broken(lines)
-    if at is not None:
-        typer.echo(say(f"第 {at} 行接不上", f"the chain breaks at line {at}"), err=True)
-        raise typer.Exit(FINDINGS)
-    _tell_fingerprint(lines)
+    lines, head = exported(_campaign(campaign_id, "campaigns export", operator, why))
+    sys.stdout.buffer.write(b"".join(line + b"\n" for line in lines))
+    typer.echo(say("末行指纹 ", "hash of the last line ") + head.hash, err=True)
 
 
 @campaigns.command(
@@ -121,18 +105,15 @@ def _mark(kind: str, value: str, mark: Mark | None, *, dry_run: bool) -> None:
     typer.echo(f"{key} → {done}" + (say("（只是预览）", " (a preview only)") if dry_run else ""))
 
 
-def _campaign(campaign_id: str) -> Campaign:
+def _campaign(campaign_id: str, command: str, operator: str | None, why: str) -> Campaign:
     import asyncio  # noqa: PLC0415
 
     from console.campaigns import find, unknown  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
 
-    found = asyncio.run(find(settings_of(), campaign_id))
+    settings = settings_of()
+    found = asyncio.run(find(settings, campaign_id))
     if found is None:
         raise told(SettingsError(unknown(campaign_id)), FINDINGS)
+    asyncio.run(viewed(settings, command, (campaign_id,), operator=operator, why=why))
     return found
-
-
-def _tell_fingerprint(lines: list[str]) -> None:
-    from console.campaigns import fingerprint  # noqa: PLC0415
-
-    typer.echo(say("末行指纹 ", "hash of the last line ") + fingerprint(lines[-1]), err=True)

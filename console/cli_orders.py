@@ -37,10 +37,11 @@ def revert(
     import asyncio  # noqa: PLC0415
 
     from console import revert as undoing  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
     from console.show import undone  # noqa: PLC0415
 
-    command = undoing.order(action_id, account, operator, reason)
-    undo = asyncio.run(undoing.carry_out(settings_of(), command, wait=wait and not dry_run, dry_run=dry_run))
+    settings, command = settings_of(), undoing.order(action_id, account, operator, reason)
+    undo = asyncio.run(undoing.carry_out(settings, command, wait=wait and not dry_run, dry_run=dry_run))
     if undo.action is None:
         raise told(
             SettingsError(
@@ -51,6 +52,7 @@ def revert(
             ),
             FINDINGS,
         )
+    asyncio.run(viewed(settings, "revert", (action_id, account), operator=operator, why=reason))
     if json:
         print_json(undo)
     else:
@@ -112,6 +114,7 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     import asyncio  # noqa: PLC0415
 
     from console import revertmany  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
     from console.revert import publish  # noqa: PLC0415
 
     given = {"rule": rule, "revision": revision, "campaign_id": campaign, "server_id": server, "label": label}
@@ -121,6 +124,9 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     )
     settings, ruleset = settings_of(rules), ruleset_of(rules)
     shown = asyncio.run(revertmany.preview(settings, command, ruleset))
+    if shown.samples:
+        names = tuple(f"{name}={value}" for name, value in (given | times).items() if value)
+        asyncio.run(viewed(settings, "revert-many", names, operator=operator, why=reason))
     if json:
         print_json({"command": command, "preview": shown})
     else:

@@ -18,6 +18,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from moderation.actions import Ack, Action, Case, Command, Judgement
 from moderation.errors import DeadReason
 from moderation.events import MAX_DEPTH, MAX_RECORD_BYTES, ChatEvent
+from moderation.notes import Note
 from streams.settings import Topics
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ _BEYOND_SCHEMA: Final = (
     "without fraction or exponent (1790000000000, not 1.79e12)."
 )
 _COMMAND: Final = "What a human orders: mute, ban, or undo one action. `command` says which."
+_NOTE: Final = (
+    "What nothing else tells: somebody was shown what players said, or rules came into force. `note` says which."
+)
 
 
 class Contract(NamedTuple):
@@ -54,7 +58,8 @@ CASE: Final = Contract("case", Case)
 COMMAND: Final = Contract("command", Command, _COMMAND)
 ACK: Final = Contract("ack", Ack)
 JUDGEMENT: Final = Contract("judgement", Judgement)
-CONTRACTS: Final = (EVENT, ACTION, CASE, COMMAND, ACK, JUDGEMENT)
+NOTE: Final = Contract("note", Note, _NOTE)
+CONTRACTS: Final = (EVENT, ACTION, CASE, COMMAND, ACK, JUDGEMENT, NOTE)
 
 
 def documents() -> dict[str, str]:
@@ -164,6 +169,9 @@ def _channels(topics: Topics) -> tuple[Channel, ...]:
         ),
         Channel("commands", topics.commands, "command", "send", "command", "Order as a human", office),
         Channel("cases", topics.cases, "case", "receive", "review", "See what a human should look at", office),
+        Channel(
+            "audit", topics.audit, "note", "send", "note", "Put on record who looked at chat text, and why", office
+        ),
     )
 
 
@@ -176,6 +184,7 @@ _MESSAGES: Final = {
     ),
     "command": Message("Command", "account id of the player it is about", "A human's order.", COMMAND),
     "case": Message("Case", "event.sender.account_id", "What a human should see.", CASE),
+    "note": Message("Note", "login of whoever did it", "Who looked at chat text; which rules came into force.", NOTE),
 }
 
 

@@ -49,6 +49,7 @@ class Topics(NamedTuple):
     cases: str
     acks: str
     dead_letters: str
+    audit: str
 
     @classmethod
     def under(cls, prefix: str) -> Topics:
@@ -65,6 +66,7 @@ class Topics(NamedTuple):
             cases=f"{prefix}moderation.cases",
             acks=f"{prefix}moderation.acks",
             dead_letters=f"{prefix}moderation.dead-letters",
+            audit=f"{prefix}moderation.audit",
         )
 
 
@@ -192,6 +194,10 @@ class Settings(BaseSettings):
     produce_timeout_s: float = Field(15.0, ge=1, le=120, description="until a record counts as not sent and is retried")
     store_timeout_s: float = Field(0.25, ge=0.01, le=10, description="for each answer of Redis")
     shutdown_s: float = Field(15.0, ge=1, le=600, description="until a worker that was told to stop is ended")
+
+    audit_key: SecretStr | None = Field(
+        None, min_length=16, description="of the audit log: without it nobody can make the chain anew"
+    )
 
     metrics_host: str = Field("127.0.0.1", min_length=1, description="where /metrics, /livez and /readyz listen")
     metrics_port: int = Field(8787, ge=0, le=65535, description="0 = a free port")

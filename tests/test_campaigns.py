@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from console import campaigns as told
+from console.proof import Checked, check_file
 from moderation.actions import Evidence, How, What, When, Where, Who, Why
 from moderation.campaign import DUET_MS, Joined, Sighting, campaign_id
 from moderation.errors import SettingsError, StoreUnavailable
@@ -28,6 +29,7 @@ from streams.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from moderation.actions import Verdict
     from moderation.campaign import Campaign
@@ -557,45 +559,44 @@ def gang(run: Run) -> Campaign:
     return found
 
 
-def test_an_export_is_in_order_complete_and_the_same_every_time(gang: Campaign) -> None:
-    lines = list(told.exported(gang))
-    records = [json.loads(line) for line in lines]
+def test_an_export_is_in_order_complete_and_the_same_every_time(gang: Campaign, tmp_path: Path) -> None:
+    lines, head = told.exported(gang)
+    records = [json.loads(line)["entry"] for line in lines]
     kinds = ["campaign", *["member"] * 4, *["evidence"] * 4, "end"]
     assert [record["kind"] for record in records] == kinds
-    assert [record["line"] for record in records] == list(range(1, len(lines) + 1))
+    assert [record["seq"] for record in records] == list(range(1, len(lines) + 1))
     assert [r["event_id"] for r in records if r["kind"] == "evidence"] == ["e3", "e2", "e1", "e0"]
     assert {"who", "when", "where", "what", "why", "how"} <= records[5].keys()
     assert records[5]["what"]["text"] == gang.evidence[0].evidence.what.text
-    assert list(told.exported(gang)) == lines
-    assert told.broken(lines) is None
-    assert told.broken("\n".join(lines).split("\n")) is None, "no line holds a line feed, whatever a player said"
+    assert told.exported(gang) == (lines, head)
+    assert checked(tmp_path, lines) == Checked(len(lines), head)
+    assert not any(b"\n" in line for line in lines), "whatever a player said"
 
 
-def test_whatever_is_changed_in_an_export_breaks_it(gang: Campaign) -> None:
-    lines = list(told.exported(gang))
+def checked(where: Path, lines: Sequence[bytes], head: str = "") -> Checked:
+    file = where / "gang.jsonl"
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    return check_file(file, head=head)
+
+
+def test_whatever_is_changed_in_an_export_breaks_it(gang: Campaign, tmp_path: Path) -> None:
+    lines, head = told.exported(gang)
     for at in range(len(lines)):
         dropped = lines[:at] + lines[at + 1 :]
         doubled = lines[: at + 1] + lines[at:]
         moved = [*dropped, lines[at]] if at < len(lines) - 1 else dropped
-        cut = lines[:at]
-        for wrong in (dropped, doubled, moved, cut):
-            assert told.broken(wrong) is not None, at
-    for at in range(len(lines) - 1):
-        changed = list(lines)
-        changed[at] = changed[at].replace("a", "b", 1)
-        assert told.broken(changed) in (at + 1, at + 2)
+        changed = [*lines[:at], lines[at].replace(b"a", b"b", 1), *lines[at + 1 :]]
+        for wrong in (dropped, doubled, moved, lines[:at], changed):
+            assert checked(tmp_path, wrong).flaw, at
+    assert checked(tmp_path, lines, head.hash).flaw is None
+    assert checked(tmp_path, lines, "00" * 32).flaw, "who makes it anew is known by the head"
 
 
-def test_the_end_of_an_export_is_known_by_its_fingerprint(gang: Campaign) -> None:
-    *rest, end = told.exported(gang)
-    forged = end.replace('"end"', '"end" ')
-    assert told.broken([*rest, forged]) is None
-    assert told.fingerprint(forged) != told.fingerprint(end)
-
-
-@pytest.mark.parametrize("line", ["", "[]", "1", "{", '{"line":1}', "null", '{"line":1,"previous":"","kind":"end"}'])
-def test_what_is_no_export_is_broken_from_the_start(line: str) -> None:
-    assert told.broken([line]) == 1
+@pytest.mark.parametrize("line", [b"", b"[]", b"1", b"{", b'{"entry":{"seq":1}}', b"null"])
+def test_what_is_no_export_is_broken_from_the_start(line: bytes, tmp_path: Path) -> None:
+    flaw = checked(tmp_path, [line]).flaw
+    assert flaw
+    assert (flaw.kind, flaw.line) == ("unreadable", 1)
 
 
 def printed(shown: Any) -> str:
