@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from msgspec import Struct
 
 from moderation import decide
-from moderation.actions import Evidence, RuleRef, Verdict
+from moderation.actions import Evidence, HandleType, RuleRef, Verdict
 from moderation.context import tier
+from moderation.fold import fold, squeeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,7 +95,8 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
     event, rank = finding.event, tier(finding.event, bounds)
     handles = dict.fromkeys(handle_key(h.type, h.value) for h in finding.handles if h.field != "guild")
     # a phrase that a rule takes for a little suspicious is said by crowds of honest players: they prove nothing
-    telling = finding.verdict == "act" or (finding.verdict == "review" and (handles or rank == "new"))
+    worth = finding.sure or finding.verdict
+    telling = worth == "act" or (worth == "review" and (handles or rank == "new"))
     text = script(finding.folded, finding.handles) if live and telling else ""
     keys = (*list(handles)[:MOST_KEYS], *([f"text:{_digest(text, 8)}"] if text else []))
     if not keys:
@@ -103,7 +105,7 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
         event_id=event.event_id,
         keys=keys,
         evidence=decide.evidence(finding, rank, now, most=MOST_TEXT),
-        verdict="review" if finding.over_budget else finding.verdict,
+        verdict=_alone(finding),
         suspect=bool(live),
         device_id=event.sender.device_id,
         ip=event.sender.ip,
@@ -113,6 +115,12 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
     )
 
 
+def _alone(finding: Finding) -> Verdict:
+    """Return what a message was worth by itself: what nobody trusts enough to act is worth a look at most."""
+    verdict = finding.sure or finding.verdict
+    return "review" if finding.over_budget and verdict == "act" else verdict
+
+
 def handle_key(kind: str, value: str) -> str:
     """Return the key of a canonical handle. Digits are one handle, whether called QQ, group or telephone.
 
@@ -120,6 +128,18 @@ def handle_key(kind: str, value: str) -> str:
     ('num:617390285', 'wx:js_dapeng1')
     """
     return f"num:{value}" if value.isascii() and value.isdigit() else f"{kind}:{value}"
+
+
+def typed_key(kind: str, value: str) -> str | None:
+    """Return the key of a handle as somebody typed it; None for what is none.
+
+    >>> typed_key("qq", "738 192-0465"), typed_key("wx", "Mao_Mao")
+    ('num:7381920465', 'wx:mao_mao')
+    """
+    folded = fold(value).text.strip()
+    digits = squeeze(folded)
+    canonical = digits if digits.isdigit() else folded
+    return handle_key(kind, canonical) if kind in get_args(HandleType) and len(canonical.split()) == 1 else None
 
 
 def script(folded: str, handles: Iterable[Handle] = ()) -> str:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import structlog
 
 from moderation.actions import Action, Source, due_since
+from moderation.decide import doubting
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
+from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
@@ -83,6 +85,7 @@ class Pipeline:
         *,
         past: Past | None = None,
         drain: DrainLimit | None = None,
+        bulletin: Bulletin | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
@@ -94,6 +97,7 @@ class Pipeline:
         self._health = health
         self._past = past
         self._drain = drain or DrainLimit(1)
+        self.bulletin = bulletin or Bulletin(moderator, ledger, metrics)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
@@ -172,9 +176,13 @@ class Pipeline:
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
         """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word."""
-        now = self._now_ms()
+        now, policy, overturned = self._now_ms(), self.moderator.rules.policy, self.bulletin.overturned
         pending = [
-            Pending(j.finding, now, Source(j.record.topic, j.record.partition, j.record.offset))
+            Pending(
+                doubting(policy, j.finding, overturned),
+                now,
+                Source(j.record.topic, j.record.partition, j.record.offset),
+            )
             for j in judged
             if j.finding.hits or j.finding.handles
         ]

@@ -17,8 +17,10 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
 from streams.app import build_app
+from streams.bulletin import Bulletin
 from streams.connection import connection
 from streams.drain import DrainLimit
 from streams.embedded import Embedded
@@ -88,6 +90,9 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
         moderator = Moderator(ruleset)
+        bulletin = Bulletin(moderator, ledger, metrics)
+        with suppress(StoreUnavailable):
+            await bulletin.read()
         app = build_app(
             settings,
             kafka,
@@ -100,6 +105,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
+                bulletin=bulletin,
             ),
             health,
             Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
@@ -109,7 +115,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         )
         stack.push_async_callback(_stop, app, settings.shutdown_s)
         await app.start()
-        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics)):
+        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), bulletin.follow()):
             stack.push_async_callback(_end, asyncio.create_task(job))
         log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
         yield Worker(settings, app, health, metrics, port)

@@ -67,7 +67,7 @@ class Frail:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name in ("campaigns", "listing"):
+        if name in ("campaigns", "listing", "appeals"):
             return Frail(found, self._fuse)
         return self._frail(found) if inspect.iscoroutinefunction(found) else found
 

@@ -233,6 +233,7 @@ def test_topics_stand_under_the_prefix(env: pytest.MonkeyPatch) -> None:
         enforcement="moderation.enforcement",
         cases="moderation.cases",
         acks="moderation.acks",
+        appeals="moderation.appeals",
         dead_letters="moderation.dead-letters",
     )
     env.setenv("QINGLIU_TOPIC_PREFIX", "x" * 200)
