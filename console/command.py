@@ -59,6 +59,8 @@ Rules = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help=say("输出 JSON", "Print JSON."))]
+Operator = Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("只预览，不执行", "Show what would be done."))]
 
 
