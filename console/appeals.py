@@ -21,12 +21,11 @@ from console.revert import checked, publish_and_hear
 from console.show import deed, marked, say_all, visible
 from console.words import say
 from moderation.actions import Action, AnswerAppealCommand, AppealCommand
-from moderation.appeal import Answer, Appeal, since
+from moderation.appeal import Answer, Appeal, Rate, since
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from moderation.appeal import Rate
     from moderation.policy import AppealPolicy
     from moderation.ruleset import RuleSet
     from streams.ledger import Ledger
@@ -76,13 +75,15 @@ async def find(settings: Settings, action_id: str) -> Filed | None:
 
 
 async def rates(settings: Settings, policy: AppealPolicy, rules: RuleSet) -> list[Overturned]:
-    """Return every rule that was appealed against of late, most overturned first."""
+    """Return every rule that was appealed against of late or is left to humans, these first, then by how often."""
 
     async def look(ledger: Ledger) -> list[Overturned]:
         found = await ledger.appeals.rates(since(policy, now_ms()))
         down = await ledger.appeals.overturned()
         live = {(rule.id, rule.revision) for rule in rules.rules}
-        told = [Overturned(one, (one.rule, one.revision) in down, (one.rule, one.revision) in live) for one in found]
+        counted = {(one.rule, one.revision): one for one in found if one.appealed or one.answered}
+        quiet = {key: Rate(*key, 0, 0, 0) for key in down & live}
+        told = [Overturned(one, key in down, key in live) for key, one in (quiet | counted).items()]
         return sorted(told, key=lambda one: (one.down and one.live, one.rate.overturned), reverse=True)
 
     return await asked(settings, look)

@@ -123,16 +123,17 @@ def unmark_handle(
 
 
 def _order(order: Order, kind: str, value: str, operator: str, reason: str, *, dry_run: bool) -> None:
-    """Publish the command, unless it is a preview, and print it; workers carry it out within seconds."""
+    """Publish the command, unless it is a preview, and print it; which handle it means goes to stderr."""
     import asyncio  # noqa: PLC0415
 
-    from console.campaigns import marking  # noqa: PLC0415
+    from console.campaigns import key_of, marking  # noqa: PLC0415
     from console.revert import publish  # noqa: PLC0415
 
     command = marking(order, kind, value, operator, reason)
     if not dry_run:
         asyncio.run(publish(settings_of(), command))
     print_json(command)
+    typer.echo(key_of(kind, value) + (say("（只是预览）", " (a preview only)") if dry_run else ""), err=True)
 
 
 def _campaign(campaign_id: str) -> Campaign:

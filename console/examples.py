@@ -93,9 +93,13 @@ def _there(directory: Path) -> CommentedMap:
         found = _yaml().load(file.read_text("utf-8")) if file.is_file() else CommentedMap()
     except (OSError, UnicodeDecodeError, YAMLError) as exc:
         raise SettingsError(say(f"{file} 读不了：{exc}", f"{file} cannot be read: {exc}")) from None
-    if not isinstance(found, CommentedMap) or not all(isinstance(one, CommentedMap) for one in found.values()):
+    if not isinstance(found, CommentedMap) or not all(map(_is_tests, found.values())):
         raise SettingsError(say(f"{file} 不是「规则: {{pass: […]}}」", f"{file} is no mapping of rules to their tests"))
     return found
+
+
+def _is_tests(node: Any) -> bool:
+    return isinstance(node, CommentedMap) and isinstance(node.get("pass") or [], list)
 
 
 def _passing(there: CommentedMap, rule: str) -> list[Any]:
@@ -107,7 +111,8 @@ def _passing(there: CommentedMap, rule: str) -> list[Any]:
 def _added(there: CommentedMap, found: dict[str, list[Example]]) -> CommentedMap:
     for rule, told in found.items():
         tests = there.setdefault(rule, CommentedMap())
-        tests.setdefault("pass", []).extend(map(_quoted, told))
+        tests["pass"] = tests.get("pass") or []
+        tests["pass"].extend(map(_quoted, told))
     return there
 
 
