@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from moderation.campaign import Campaign, Member, Sighting
+    from streams.campaigns import Marked
     from streams.settings import Settings
 
 #: Handles, servers and the like that a row of the list shows.
@@ -47,6 +48,11 @@ async def newest(settings: Settings, most: int) -> list[Campaign]:
 async def find(settings: Settings, campaign_id: str) -> Campaign | None:
     """Return one campaign, None if the ledger does not know it. Raises SettingsError, StoreUnavailable."""
     return await asked(settings, lambda ledger: ledger.campaigns.find(campaign_id))
+
+
+async def marks(settings: Settings) -> Marked:
+    """Return the handles that humans marked or allowed. Raises SettingsError, StoreUnavailable."""
+    return await asked(settings, lambda ledger: ledger.campaigns.marked(time.time_ns() // 1_000_000))
 
 
 Order = type[AllowHandleCommand] | type[MarkHandleCommand] | type[UnmarkHandleCommand]
@@ -90,6 +96,17 @@ def listing(campaigns: Iterable[Campaign]) -> Table:
             moment(one.first),
             moment(one.last),
         )
+    return table
+
+
+def mark_table(found: Marked) -> Table:
+    """Show what humans know of handles, one a row."""
+    table = _table()
+    for name in ("联系方式", "标记"):
+        table.add_column(Text(name), overflow="fold")
+    for keys, mark in ((found.bad, say("恶意", "bad")), (found.allowed, say("正当", "allowed"))):
+        for key in sorted(keys):
+            table.add_row(Text(visible(key)), mark)
     return table
 
 

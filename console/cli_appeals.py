@@ -179,6 +179,8 @@ def print_examples(
         typer.echo(say("没有新的例子", "nothing new"), err=True)
     elif write is not None and yes:
         typer.echo(write_down(found, write, settings.rules))
+        if write not in settings.rules:
+            typer.echo(say(f"{write} 还不在 QINGLIU_RULES 里", f"{write} is not in QINGLIU_RULES yet"), err=True)
     elif json:
         print_json(found)
     else:

@@ -122,6 +122,22 @@ def unmark_handle(
     _order(UnmarkHandleCommand, kind, value, operator, reason, dry_run=dry_run)
 
 
+@campaigns.command("marks", help=say("列出标过的联系方式", "List the handles that were marked or allowed."))
+def list_marks(*, json: Json = False) -> None:
+    """Print what humans know of handles."""
+    import asyncio  # noqa: PLC0415
+
+    from console.campaigns import mark_table, marks  # noqa: PLC0415
+
+    found = asyncio.run(marks(settings_of()))
+    if json:
+        print_json({"bad": sorted(found.bad), "allowed": sorted(found.allowed)})
+    elif any(found):
+        show(mark_table(found))
+    else:
+        typer.echo(say("还没有标过联系方式", "no handle is marked"), err=True)
+
+
 def _order(order: Order, kind: str, value: str, operator: str, reason: str, *, dry_run: bool) -> None:
     """Publish the command, unless it is a preview, and print it; which handle it means goes to stderr."""
     import asyncio  # noqa: PLC0415

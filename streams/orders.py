@@ -110,21 +110,26 @@ class Orders:
 
     async def _answer(self, command: AnswerAppealCommand, record: Record, deliver: Deliver) -> None:
         """Answer an appeal. The record that says so comes last: whoever reads it finds everything done."""
-        asked = await self._ledger.appeals.find(command.action_id)
-        if asked is None or asked.account_id != command.account_id:
+        appeal = await self._ledger.appeals.find(command.action_id)
+        if appeal is None or appeal.account_id != command.account_id:
             raise EventError(DeadReason.UNKNOWN_APPEAL, "this account has no appeal against that action")
         undone = await self._known(command) if command.granted else None
-        kept = await self._ledger.appeals.answer(command.action_id, appeals.answer(command)) or asked
-        counts = kept.first if command.granted is None else kept.final
-        if counts is None or counts.command_id != command.command_id:
-            raise EventError(DeadReason.ALREADY_ANSWERED, f"the appeal is {kept.state}")
-        if command.granted is None:
-            kept = appeals.standing(kept, kept.first, None)
-        else:
+        kept = await self._answered(command)
+        if command.granted is not None:
             await self._judge_rules(kept, command.ts)
         if undone:
             await self._send([await self._undone(command, undone, record)], deliver)
-        await deliver([self._letters.appeal(kept)])
+        final = None if command.granted is None else kept.final
+        await deliver([self._letters.appeal(appeals.standing(kept, kept.first, final))])
+
+    async def _answered(self, command: AnswerAppealCommand) -> Appeal:
+        kept = await self._ledger.appeals.answer(command.action_id, appeals.answer(command))
+        if kept is None:
+            raise EventError(DeadReason.UNKNOWN_APPEAL, "the appeal is forgotten")
+        counts = kept.first if command.granted is None else kept.final
+        if counts is None or counts.command_id != command.command_id:
+            raise EventError(DeadReason.ALREADY_ANSWERED, f"the appeal is {kept.state}")
+        return kept
 
     async def _judge_rules(self, answered: Appeal, now: int) -> None:
         """See whether people overturn the rules behind an appeal too often."""

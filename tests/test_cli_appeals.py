@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -112,6 +113,39 @@ def test_a_granted_appeal_lifts_the_mute_and_becomes_a_test(
     assert run(*write, "--yes").stdout.strip() == "site/examples.yaml"
     assert SPAM in (tmp_path / "site" / "examples.yaml").read_text("utf-8")
     assert run(*write, "--yes").stdout == ""
+
+
+def test_handles_that_humans_know_are_carried_out_and_listed(
+    embedded: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def known() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = json.loads(run("campaigns", "marks", "--json").stdout)
+        return found
+
+    async def serve() -> tuple[dict[str, list[str]], list[dict[str, Any]]]:
+        chosen = prepare(embedded, monkeypatch, tmp_path, "marks")
+        await create_topics(chosen, embedded.kafka)
+        async with running(chosen, embedded.kafka, embedded.redis, rules()) as worker:
+            await worker.wait_ready()
+            await asyncio.to_thread(run, "campaigns", "mark", "qq", "738 192-0465", *WHO)
+            await asyncio.to_thread(run, "campaigns", "allow", "wx", "Our_GM1", *WHO)
+            async with asyncio.timeout(20):
+                while not all((found := await asyncio.to_thread(known)).values()):  # noqa: ASYNC110  nobody tells
+                    await asyncio.sleep(0.05)
+            reading = asyncio.create_task(read(embedded, chosen, chosen.topics.enforcement, 1))
+            async with producer(embedded, chosen) as to:
+                for number in count():  # until the worker has heard of the mark, it is only a number
+                    await publish(
+                        to, chosen.topics.world, [fresh_event("找 7381920465", number, f"a{number}", level=3)]
+                    )
+                    if (await asyncio.wait([reading], timeout=0.2))[0]:
+                        break
+            return found, [json.loads(one) for one in await reading]
+
+    found, [done, *_] = asyncio.run(serve())
+    assert found == {"bad": ["num:7381920465"], "allowed": ["wx:our_gm1"]}
+    assert [one["value"] for one in done["evidence"]["what"]["handles"]] == ["7381920465"]
+    assert done["campaign_id"]
 
 
 def test_a_rule_overturned_too_often_is_left_to_humans_on_a_running_worker(
