@@ -72,8 +72,9 @@ def write(found: dict[str, list[Example]], directory: Path, layers: Sequence[Pat
     What a moderator wrote there stays as it is. Raises RuleSetRejected, SettingsError; then nothing was written.
     """
     file = directory / EXAMPLES
+    there = _there(directory)
     before = file.read_text("utf-8") if file.is_file() else ""
-    written = _dumped(_added(_there(directory), found), before)
+    written = _dumped(_added(there, found), before)
     below = [read_layer(one) for one in layers if one.resolve() != directory.resolve()]
     own = read_layer(directory) if directory.is_dir() else {}
     read([*below, {**own, str(file): written.encode()}])

@@ -210,8 +210,8 @@ class RedisAppeals:
 
     async def _rules(self, name: str) -> frozenset[RuleKey]:
         [found] = await self._store.ask([("ZRANGE", self._list(name), 0, -1)])
-        named = (one.decode().split(" ") for one in found)
-        return frozenset((rule, revision) for rule, revision in named)
+        named = (one.decode().partition(" ") for one in found)
+        return frozenset((rule, revision) for rule, _, revision in named)
 
     async def _load(self, ids: Sequence[str]) -> list[Appeal]:
         answers = await self._store.ask(("HMGET", self._of(one), *_PARTS) for one in ids)

@@ -110,8 +110,8 @@ class Metrics:
 
     def _state(self) -> None:
         self.degraded = self._gauge("degraded", "1 while events are judged without history.")
-        self.appeals_open = self._gauge("appeals_open", "Appeals that wait for an answer.")
-        self.appeals_overdue = self._gauge("appeals_overdue", "Appeals whose answer is overdue.")
+        self.appeals_open = self._gauge("appeals_open", "Appeals that wait for an answer, whoever is asked.")
+        self.appeals_overdue = self._gauge("appeals_overdue", "Appeals whose answer is overdue, whoever is asked.")
         self.rule_overturned = self._gauge(
             "rule_overturned", "1 while a rule is left to humans: too many appeals against it were granted.", "rule"
         )

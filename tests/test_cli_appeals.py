@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import structlog
 
 from console import appeals, revert
 from moderation.actions import Action
@@ -21,13 +23,22 @@ from tests.test_cli import run
 from tests.test_worker import SPAM, fresh_event, producer, publish, read, settings_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from streams.embedded import Embedded
     from streams.settings import Settings
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("_logs_aside")]
 WHO = ("--operator", "gm-li", "--reason", "看过了")
+
+
+@pytest.fixture
+def _logs_aside() -> Iterator[None]:
+    """Keep what the worker logs out of what a command prints: here they are one process."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    yield
+    structlog.reset_defaults()
 
 
 def prepare(embedded: Embedded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, test: str) -> Settings:
