@@ -58,7 +58,8 @@ def list_appeals(
     elif found:
         show(listing(found, now_ms()))
     else:
-        typer.echo(say("没有待答复的申诉", "no appeal waits"), err=True)
+        none = say("没有超期的申诉", "no answer is overdue") if overdue else say("没有待答复的申诉", "no appeal waits")
+        typer.echo(none, err=True)
 
 
 @appeals.command("show", help=say("显示一个申诉", "Show an appeal in full."))

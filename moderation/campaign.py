@@ -17,6 +17,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
+import msgspec
 from msgspec import Struct
 
 from moderation import decide
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from moderation.actions import Handle
     from moderation.context import Bounds
     from moderation.decide import Finding
+    from moderation.policy import Policy
 
 Mark = Literal["bad", "allowed"]
 #: What crowds do without being a gang: 666, thanks, quarrels.
@@ -223,6 +225,26 @@ class Joined(Struct, frozen=True):
     due: tuple[Sighting, ...] = ()
     at: int = 0
     bad: bool = False
+
+
+def doubting(joined: Joined, overturned: frozenset[str], policy: Policy) -> Joined:
+    """Trust the rules named in `overturned` no longer, also for what members said before: see `decide.doubting`."""
+    if not any(rule.id in overturned for one in joined.due for rule in one.rules):
+        return joined
+    due = tuple(_doubting(one, overturned, policy) for one in joined.due)
+    return msgspec.structs.replace(joined, due=due)
+
+
+def _doubting(one: Sighting, overturned: frozenset[str], policy: Policy) -> Sighting:
+    left = tuple(rule for rule in one.rules if rule.id not in overturned)
+    label = one.evidence.why.label
+    if len(left) == len(one.rules) or label not in policy.labels:
+        return one
+    verdict = decide.worth(policy, label, decide.doubted(rule.weight for rule in left))  # type: ignore[arg-type]  # a Label
+    return msgspec.structs.replace(one, rules=left, suspect=bool(left), verdict=min(verdict, one.verdict, key=_WORTH))
+
+
+_WORTH: Final = ("allow", "review", "act").index
 
 
 # --- a campaign as it is shown

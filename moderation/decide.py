@@ -90,7 +90,7 @@ def doubted(weights: Iterable[int]) -> float:
 def weigh(policy: Policy, hits: Sequence[Hit]) -> tuple[Verdict, Label | None, float]:
     """Return verdict, label and score: of the labels that reach furthest past their thresholds, the highest score."""
     order: dict[Verdict, int] = {"allow": 0, "review": 1, "act": 2}
-    ranked = [(_verdict(policy, label, score), score, label) for label, score in scores(hits).items()]
+    ranked = [(worth(policy, label, score), score, label) for label, score in scores(hits).items()]
     if not ranked:
         return "allow", None, 0.0
     ranked.sort(key=lambda r: (order[r[0]], r[1]), reverse=True)
@@ -117,7 +117,8 @@ def doubting(policy: Policy, finding: Finding, overturned: frozenset[str]) -> Fi
     return msgspec.structs.replace(finding, hits=hits, sure=sure)
 
 
-def _verdict(policy: Policy, label: Label, score: float) -> Verdict:
+def worth(policy: Policy, label: Label, score: float) -> Verdict:
+    """Return what so many points of a label are worth."""
     bar = policy.labels[label]
     return "act" if score >= bar.act else "review" if score >= bar.review else "allow"
 

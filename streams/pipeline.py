@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import structlog
 
 from moderation.actions import Action, Source, due_since
-from moderation.decide import doubting
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
@@ -176,17 +175,14 @@ class Pipeline:
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
         """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word."""
-        now, policy, overturned = self._now_ms(), self.moderator.rules.policy, self.bulletin.overturned
+        now = self._now_ms()
         pending = [
-            Pending(
-                doubting(policy, j.finding, overturned),
-                now,
-                Source(j.record.topic, j.record.partition, j.record.offset),
-            )
+            Pending(j.finding, now, Source(j.record.topic, j.record.partition, j.record.offset))
             for j in judged
             if j.finding.hits or j.finding.handles
         ]
-        outcomes = await decided(self.moderator, self._ledger, pending, self._ask) if pending else []
+        overturned = self.bulletin.overturned
+        outcomes = await decided(self.moderator, self._ledger, pending, self._ask, overturned) if pending else []
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:

@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from moderation import campaign
 from moderation.actions import Action, AnswerAppealCommand, AppealCommand, Case, RuleRef, Target
 from moderation.appeal import Answer, Appeal, Rate, answer, opened, overturned
+from moderation.campaign import Joined
 from moderation.decide import doubting, strike
 from moderation.errors import StoreUnavailable
 from moderation.policy import AppealPolicy
+from moderation.sweep import Sweep
 from streams.appeals import APPEAL_TTL_MS, COUNTED, LISTED, Appeals, MemoryAppeals, RedisAppeals, Waiting
 from streams.bulletin import Bulletin
 from streams.store import Store
@@ -317,6 +320,21 @@ def test_an_overturned_rule_brings_nobody_into_a_campaign() -> None:
     assert before
     assert after
     assert (before.suspect, before.verdict, after.suspect, after.verdict) == (True, "review", False, "allow")
+
+
+def test_what_members_said_before_is_trusted_no_more_than_what_they_say_now() -> None:
+    moderator, policy = Desk().moderator, rules().policy
+    chat = [event(SPAM, n, at_s=60 * n, account=f"a{n}", level=3) for n in range(2)]
+    due = tuple(one for finding in moderator.judge(chat) if (one := moderator.sighting(finding, TS)))
+    joined = Joined("c1", due, TS)
+    assert [one.verdict for one in due] == ["act", "act"]
+    left = campaign.doubting(joined, frozenset({"sell.contact", "contact.drop"}), policy)
+    assert [(one.verdict, one.suspect, one.rules) for one in left.due] == [("allow", False, ())] * 2
+    less = campaign.doubting(joined, frozenset({"sell.contact"}), policy)
+    assert [(one.verdict, one.suspect) for one in less.due] == [("review", True)] * 2
+    assert campaign.doubting(joined, frozenset({"flood.same"}), policy) is joined
+    swept = [Sweep(policy, "r", one, chat[-1]).outcome() for one in (joined, left)]
+    assert [(bool(one.actions), len(one.cases)) for one in swept] == [(True, 0), (False, 2)]
 
 
 # --- commands, and what becomes of them --------------------------------------------------------------------------
