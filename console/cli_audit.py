@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console import Unreachable
-from console.command import FINDINGS, DryRun, Json, Operator, Why, print_json, settings_of, show, told
+from console.command import FINDINGS, DryRun, Json, Viewer, Why, print_json, settings_of, show, told
 from console.words import say
 from moderation.errors import SettingsError
 
@@ -136,7 +136,7 @@ def export(  # noqa: PLR0913  what a pack is about is named in many ways
     since: Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help=_LOCAL)] = None,
     until: Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help=_LOCAL)] = None,
     why: Why,
-    operator: Operator = None,
+    operator: Viewer = None,
     dry_run: DryRun = False,
 ) -> None:
     """Exit 1 where the log has nothing of it, or is broken. Who exports is on record before anything is written."""

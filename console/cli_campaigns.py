@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import FINDINGS, DryRun, Json, Operator, Why, print_json, settings_of, show, told
+from console.command import (
+    FINDINGS,
+    DryRun,
+    Json,
+    Operator,
+    Reason,
+    Viewer,
+    Why,
+    print_json,
+    settings_of,
+    show,
+    told,
+)
 from console.words import say
 from moderation.errors import SettingsError
 
 if TYPE_CHECKING:
-    from moderation.campaign import Campaign, Mark
+    from console.campaigns import Order
+    from moderation.campaign import Campaign
 
 campaigns = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +57,7 @@ def list_campaigns(
 
 
 @campaigns.command("show", help=say("显示一个团伙：成员和证据", "Show a campaign: members and evidence."))
-def show_campaign(campaign_id: CampaignId, *, why: Why, operator: Operator = None, json: Json = False) -> None:
+def show_campaign(campaign_id: CampaignId, *, why: Why, operator: Viewer = None, json: Json = False) -> None:
     """Exit 1 if there is no such campaign. Who looks is on record."""
     from console.campaigns import dossier  # noqa: PLC0415
 
@@ -62,7 +75,7 @@ def show_campaign(campaign_id: CampaignId, *, why: Why, operator: Operator = Non
         "Export the evidence in order as a hash chain, for audit verify.",
     ),
 )
-def export_campaign(campaign_id: CampaignId, *, why: Why, operator: Operator = None) -> None:
+def export_campaign(campaign_id: CampaignId, *, why: Why, operator: Viewer = None) -> None:
     """Print the file; the hash of its last line, to be kept elsewhere, goes to stderr. Who exports is on record."""
     from console.campaigns import exported  # noqa: PLC0415
 
@@ -74,35 +87,65 @@ def export_campaign(campaign_id: CampaignId, *, why: Why, operator: Operator = N
 @campaigns.command(
     "mark", help=say("标为恶意：谁发它，谁立刻算团伙成员", "Whoever drops this handle is a member at once.")
 )
-def mark_handle(kind: HandleKind, value: HandleValue, *, dry_run: DryRun = False) -> None:
-    """Mark a handle as bad."""
-    _mark(kind, value, "bad", dry_run=dry_run)
+def mark_handle(
+    kind: HandleKind, value: HandleValue, *, operator: Operator, reason: Reason, dry_run: DryRun = False
+) -> None:
+    """Order that a handle is bad, for every worker."""
+    from moderation.actions import MarkHandleCommand  # noqa: PLC0415
+
+    _order(MarkHandleCommand, kind, value, operator, reason, dry_run=dry_run)
 
 
 @campaigns.command(
     "allow", help=say("标为正当：谁发它都不再算进团伙", "Nobody joins a campaign by this handle any more.")
 )
-def allow_handle(kind: HandleKind, value: HandleValue, *, dry_run: DryRun = False) -> None:
-    """Mark a handle as harmless. Members stay members; reverting what befell them is another matter."""
-    _mark(kind, value, "allowed", dry_run=dry_run)
+def allow_handle(
+    kind: HandleKind, value: HandleValue, *, operator: Operator, reason: Reason, dry_run: DryRun = False
+) -> None:
+    """Order that a handle is harmless. Members stay members; reverting what befell them is another matter."""
+    from moderation.actions import AllowHandleCommand  # noqa: PLC0415
+
+    _order(AllowHandleCommand, kind, value, operator, reason, dry_run=dry_run)
 
 
 @campaigns.command("unmark", help=say("去掉标记", "Take a mark back."))
-def unmark_handle(kind: HandleKind, value: HandleValue, *, dry_run: DryRun = False) -> None:
-    """Take a mark back."""
-    _mark(kind, value, None, dry_run=dry_run)
+def unmark_handle(
+    kind: HandleKind, value: HandleValue, *, operator: Operator, reason: Reason, dry_run: DryRun = False
+) -> None:
+    """Order that a mark is taken back."""
+    from moderation.actions import UnmarkHandleCommand  # noqa: PLC0415
+
+    _order(UnmarkHandleCommand, kind, value, operator, reason, dry_run=dry_run)
 
 
-def _mark(kind: str, value: str, mark: Mark | None, *, dry_run: bool) -> None:
+@campaigns.command("marks", help=say("列出标过的联系方式", "List the handles that were marked or allowed."))
+def list_marks(*, json: Json = False) -> None:
+    """Print what humans know of handles."""
     import asyncio  # noqa: PLC0415
 
-    from console.campaigns import key_of, put_mark  # noqa: PLC0415
+    from console.campaigns import mark_table, marks  # noqa: PLC0415
 
-    key, settings = key_of(kind, value), settings_of()
+    found = asyncio.run(marks(settings_of()))
+    if json:
+        print_json({"bad": sorted(found.bad), "allowed": sorted(found.allowed)})
+    elif any(found):
+        show(mark_table(found))
+    else:
+        typer.echo(say("还没有标过联系方式", "no handle is marked"), err=True)
+
+
+def _order(order: Order, kind: str, value: str, operator: str, reason: str, *, dry_run: bool) -> None:
+    """Publish the command, unless it is a preview, and print it; which handle it means goes to stderr."""
+    import asyncio  # noqa: PLC0415
+
+    from console.campaigns import key_of, marking  # noqa: PLC0415
+    from console.revert import publish  # noqa: PLC0415
+
+    command = marking(order, kind, value, operator, reason)
     if not dry_run:
-        asyncio.run(put_mark(settings, key, mark))
-    done = {"bad": say("恶意", "bad"), "allowed": say("正当", "allowed"), None: say("无标记", "unmarked")}[mark]
-    typer.echo(f"{key} → {done}" + (say("（只是预览）", " (a preview only)") if dry_run else ""))
+        asyncio.run(publish(settings_of(), command))
+    print_json(command)
+    typer.echo(key_of(kind, value) + (say("（只是预览）", " (a preview only)") if dry_run else ""), err=True)
 
 
 def _campaign(campaign_id: str, command: str, operator: str | None, why: str) -> Campaign:

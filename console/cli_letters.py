@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import FINDINGS, Json, Operator, Why, WhyShown, print_json, settings_of, show, told
+from console.command import FINDINGS, Json, Viewer, Why, WhyShown, print_json, settings_of, show, told
 from console.words import say
 from moderation.errors import SettingsError
 
@@ -34,7 +34,7 @@ def list_dead_letters(
     reason: Reason = None,
     since: Since = None,
     why: WhyShown = None,
-    operator: Operator = None,
+    operator: Viewer = None,
     json: Json = False,
 ) -> None:
     """Read the topic as it is now. JSON is one object per letter and line, newest first. No text without a why."""
@@ -60,7 +60,7 @@ def show_dead_letter(
     place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help=say("位置", "Where it is."))],
     *,
     why: Why,
-    operator: Operator = None,
+    operator: Viewer = None,
     raw: Annotated[
         Path | None, typer.Option(metavar="FILE", help=say("把原始字节写入文件", "Write its bytes to FILE."))
     ] = None,
@@ -104,7 +104,7 @@ def replay_dead_letters(
     reason: Reason = None,
     since: Since = None,
     why: WhyShown = None,
-    operator: Operator = None,
+    operator: Viewer = None,
     yes: Annotated[bool, typer.Option("--yes", help=say("真的发送", "Send them."))] = False,
 ) -> None:
     """Exit 1 if a letter that was named is not there or cannot be sent. No text without a why."""

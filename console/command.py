@@ -59,7 +59,9 @@ Rules = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help=say("输出 JSON", "Print JSON."))]
-Operator = Annotated[
+Operator = Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))]
+Viewer = Annotated[
     str | None,
     typer.Option("--operator", metavar="NAME", help=say("谁在看；默认本机登录名", "Who looks; else the login.")),
 ]

@@ -65,6 +65,9 @@ ADVICE: Final[Mapping[str, str]] = {
     DeadReason.KEY_MISMATCH: say("消息键须等于 sender.account_id", "make the key equal sender.account_id"),
     DeadReason.PROCESSING_ERROR: say("是我们的错：请把位置告诉我们", "a fault of ours: tell us the place"),
     DeadReason.UNKNOWN_ACTION: say("核对命令的处罚编号和账号", "check the command's action_id and account_id"),
+    DeadReason.UNKNOWN_APPEAL: say("核对申诉的处罚编号和账号", "check the appeal's action_id and account_id"),
+    DeadReason.ALREADY_APPEALED: say("已有申诉，看 appeals show", "it was appealed before: see appeals show"),
+    DeadReason.ALREADY_ANSWERED: say("已有答复，看 appeals show", "it was answered before: see appeals show"),
     MALFORMED: say("死信自己的头缺失或读不懂，查谁写了它", "its own headers are unreadable: find out who wrote it"),
 }
 REFUSALS: Final = {

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from moderation.actions import Ack, Action, BanCommand, Case, Command, MuteCommand, RevertManyCommand
+from moderation.actions import (
+    Ack,
+    Action,
+    AppealCommand,
+    BanCommand,
+    Case,
+    Command,
+    MuteCommand,
+    RevertManyCommand,
+)
+from moderation.appeal import Appeal
 from moderation.chain import Broken
 from moderation.notes import Note, View
 from moderation.order import key_of
@@ -22,8 +32,8 @@ from moderation.order import key_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-Role = Literal["enforcement", "commands", "cases", "acks", "dead_letters", "audit"]
-Kind = Literal["action", "revert", "command", "case", "ack", "dead_letter", "view", "rules", "unreadable"]
+Role = Literal["enforcement", "commands", "cases", "acks", "appeals", "dead_letters", "audit"]
+Kind = Literal["action", "revert", "command", "case", "ack", "appeal", "dead_letter", "view", "rules", "unreadable"]
 #: A record up to so many bytes is kept whole, more than any of ours has; of a longer one its size and hash.
 KEPT_BYTES: Final = 256 * 1024
 #: A summary is for finding and reading; what it cuts is in the record.
@@ -226,7 +236,8 @@ def _command(one: Command) -> Told:
     else:
         ids += [getattr(one, "action_id", "")]
     whom = "" if isinstance(one, RevertManyCommand) else key_of(one)
-    return Told("command", one.operator, _of(*what), whom, one.ts, "", _of(one.reason), "manual", _ids(*ids))
+    why = "" if isinstance(one, AppealCommand) else one.reason
+    return Told("command", one.operator, _of(*what), whom, one.ts, "", _of(why), "manual", _ids(*ids))
 
 
 def _case(one: Case) -> Told:
@@ -243,6 +254,14 @@ def _case(one: Case) -> Told:
         "auto",
         _ids(one.case_id, event.event_id, judgement.campaign_id),
     )
+
+
+def _appeal(one: Appeal) -> Told:
+    last = one.final or one.first
+    by, when, why = (last.operator, last.ts, last.reason) if last else (one.operator, one.opened_at, "")
+    what = _of("appeal", one.state)
+    ids = _ids(one.action_id, one.event_id)
+    return Told("appeal", by, what, one.account_id, when, "", _of(why, one.label), "manual", ids)
 
 
 def _ack(one: Ack) -> Told:
@@ -274,6 +293,7 @@ _READERS: Final = {
     "commands": _Reader(msgspec.json.Decoder(Command), _command),
     "cases": _Reader(msgspec.json.Decoder(Case), _case),
     "acks": _Reader(msgspec.json.Decoder(Ack), _ack),
+    "appeals": _Reader(msgspec.json.Decoder(Appeal), _appeal),
     "audit": _Reader(msgspec.json.Decoder(Note), _note),
 }
 

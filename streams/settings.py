@@ -48,6 +48,7 @@ class Topics(NamedTuple):
     enforcement: str
     cases: str
     acks: str
+    appeals: str
     dead_letters: str
     audit: str
 
@@ -65,6 +66,7 @@ class Topics(NamedTuple):
             enforcement=f"{prefix}moderation.enforcement",
             cases=f"{prefix}moderation.cases",
             acks=f"{prefix}moderation.acks",
+            appeals=f"{prefix}moderation.appeals",
             dead_letters=f"{prefix}moderation.dead-letters",
             audit=f"{prefix}moderation.audit",
         )

@@ -19,9 +19,11 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
 from moderation.notes import RulesChange
 from streams.app import build_app
+from streams.bulletin import Bulletin
 from streams.connection import connection
 from streams.drain import DrainLimit
 from streams.embedded import Embedded
@@ -94,6 +96,9 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
         moderator = Moderator(ruleset)
+        bulletin = Bulletin(moderator, ledger, metrics)
+        with suppress(StoreUnavailable):
+            await bulletin.read()
         app = build_app(
             settings,
             kafka,
@@ -106,6 +111,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
+                bulletin=bulletin,
             ),
             health,
             Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
@@ -116,7 +122,8 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         stack.push_async_callback(_stop, app, settings.shutdown_s)
         await app.start()
         started = Letters(settings.topics).note(_started(ruleset.hash))
-        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), _tell(KafkaOutbox(app), started)):
+        told = _tell(KafkaOutbox(app), started)
+        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), bulletin.follow(), told):
             stack.push_async_callback(_end, asyncio.create_task(job))
         log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
         yield Worker(settings, app, health, metrics, port)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 HOUR = 3_600_000
 SPAM = "出金加QQ 738190005"
 WHY = ("--why", "工单 7")
+WHO = ("--operator", "gm", "--reason", "核实过")
 HEAVY = ("faust", "aiokafka", "jieba", "rjieba", "redis", "pydantic", "rich", "ruamel", "re2", "msgspec", "aiohttp")
 
 
@@ -216,9 +217,13 @@ def test_all_problems_of_a_rule_set_are_told_without_a_traceback(small: str) -> 
         ("audit", "verify", "no-such-file"),
         ("audit", "record", "audit"),
         ("audit", "export", "audit", "pack", "--why", "x"),
-        ("campaigns", "mark", "icq", "738190005"),
-        ("campaigns", "mark", "qq", " "),
-        ("campaigns", "allow", "wx", "mao mao"),
+        ("campaigns", "mark", "qq", "738190005"),
+        ("campaigns", "mark", "icq", "738190005", *WHO),
+        ("campaigns", "mark", "qq", " ", *WHO),
+        ("campaigns", "allow", "wx", "mao mao", *WHO),
+        ("appeals", "list"),
+        ("appeals", "open", "a 1", "--account", "p1", "--operator", "portal"),
+        ("appeals", "open", "a1", "--account", "p1", "--operator", "portal", "--text", "冤" * 1001),
         ("demo", "--seconds", "0"),
         ("no-such-command",),
     ],
@@ -425,29 +430,16 @@ def test_an_exported_campaign_is_verified_and_a_changed_one_is_not(gang: str, tm
 
 
 @pytest.mark.servers
-def test_a_marked_handle_makes_one_account_a_campaign_until_the_mark_is_taken_back(
-    servers: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def campaign() -> str | None:
-        prefix = f"cli-mark-{next(_gangs)}"
-        monkeypatch.setenv("QINGLIU_REDIS_PREFIX", prefix)
-        for args in marks:
-            assert run("campaigns", *args).exit_code == 0
-        [outcome] = asyncio.run(_say(servers, prefix, [SPAM]))
-        return outcome.judgement.campaign_id
-
-    bad = ("mark", "qq", "738-190 005")
-    for marks, joins in (
-        ([], False), ([bad], True), ([(*bad, "--dry-run")], False), ([bad, ("unmark", "qun", "738190005")], False),
-    ):  # fmt: skip
-        assert (campaign() is not None) is joins, marks
-
-
-@pytest.mark.servers
-def test_an_allowed_handle_makes_no_campaign(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QINGLIU_REDIS_PREFIX", "cli-allowed")
-    assert run("campaigns", "allow", "qq", "７３８１９０００５").stdout.startswith("num:738190005 ")
-    texts = [f"出金{word}加QQ 738190005" for word in ("快来", "便宜", "秒到", "信誉")]
-    outcomes = asyncio.run(_say(servers, "cli-allowed", texts))
-    assert {outcome.judgement.campaign_id for outcome in outcomes} == {None}
-    assert json.loads(run("campaigns", "list", "--json").stdout) == []
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize(
+    ("deed", "command"), [("mark", "mark_handle"), ("allow", "allow_handle"), ("unmark", "unmark_handle")]
+)
+def test_what_a_human_knows_of_a_handle_is_published_as_it_is_printed(deed: str, command: str) -> None:
+    order = ("campaigns", deed, "qq", "７３８-190 005", *WHO)
+    run("topics", "create")
+    preview, sent = run(*order, "--dry-run"), run(*order)
+    assert (preview.exit_code, sent.exit_code) == (0, 0)
+    shown, told = json.loads(preview.stdout), json.loads(sent.stdout)
+    assert {**told, "command_id": "", "ts": 0} == {**shown, "command_id": "", "ts": 0}
+    assert (told["command"], told["value"], told["operator"]) == (command, "７３８-190 005", "gm")
+    assert sent.stderr.startswith("num:738190005")

@@ -234,6 +234,7 @@ def test_topics_stand_under_the_prefix(env: pytest.MonkeyPatch) -> None:
         enforcement="moderation.enforcement",
         cases="moderation.cases",
         acks="moderation.acks",
+        appeals="moderation.appeals",
         dead_letters="moderation.dead-letters",
         audit="moderation.audit",
     )
