@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from moderation.chain import Head
 
 KINDS: Final = {
-    "action": "处罚", "revert": "撤销", "command": "人工命令", "case": "待审案件", "ack": "游戏服回执", "appeal": "申诉",
-    "dead_letter": "死信", "view": "查看原文", "rules": "规则变更", "unreadable": "读不懂",
+    "action": "处罚", "revert": "撤销", "command": "人工命令", "case": "待审案件", "ack": "游戏服回执",
+    "appeal": "申诉", "dead_letter": "死信", "view": "查看原文", "rules": "规则变更", "unreadable": "读不懂",
 }  # fmt: skip
 COLUMNS: Final = (
     "序号", "时间", "种类", "何人", "何事", "对何人", "何处", "为何", "如何", "原文", "出处", "SHA-256",
