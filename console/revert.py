@@ -20,6 +20,7 @@ from moderation.actions import Action, Command, ForgiveCommand, RevertCommand
 from moderation.errors import EventError, SettingsError
 from moderation.order import decode_command, key_of
 from streams.ledger import RedisLedger
+from streams.letters import Letters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,7 +74,7 @@ async def publish(settings: Settings, command: Command) -> None:
     """Write a command for the workers. Raises SettingsError, Unreachable."""
     producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
     async with reached(settings, producer):
-        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
+        await _send(settings, producer, command)
 
 
 async def carry_out(settings: Settings, command: RevertCommand, *, wait: bool, dry_run: bool = False) -> Undo:
@@ -103,10 +104,15 @@ async def _publish(settings: Settings, command: RevertCommand, *, wait: bool) ->
     producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
     async with reached(settings, producer), AsyncExitStack() as stack:
         answers = await stack.enter_async_context(_answers(settings)) if wait else None
-        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
+        await _send(settings, producer, command)
         with suppress(TimeoutError):
             return await asyncio.wait_for(_seen(answers, command), WITHIN_S) if answers else None
     return None
+
+
+async def _send(settings: Settings, producer: AIOKafkaProducer, command: Command) -> None:
+    letter = Letters(settings.topics, settings.signing).command(command)
+    await producer.send_and_wait(letter.topic, key=letter.key, value=letter.value, headers=letter.headers)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from moderation.actions import Action, Source, due_since
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
+from moderation.signature import Signing, check
 from streams.drain import DrainLimit
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
@@ -83,12 +84,14 @@ class Pipeline:
         *,
         past: Past | None = None,
         drain: DrainLimit | None = None,
+        signing: Signing | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
         self._ledger = ledger
         self._outbox = outbox
-        self._letters = Letters(topics)
+        self._signing = signing or Signing()
+        self._letters = Letters(topics, self._signing)
         self._orders = Orders(moderator, ledger, self._letters, metrics)
         self._metrics = metrics
         self._health = health
@@ -122,6 +125,8 @@ class Pipeline:
         started = time.perf_counter()
         for record in records:
             try:
+                if self._signing.commands:
+                    check(record.key, record.value, record.headers, self._signing.commands)
                 command = decode_command(record.value, record.key)
             except EventError as exc:
                 await self._deliver([self._dead(record, exc)], fresh)
@@ -151,6 +156,8 @@ class Pipeline:
             good = []
             for record in records[first : first + YIELD_EVERY]:
                 try:
+                    if self._signing.events:
+                        check(record.key, record.value, record.headers, self._signing.events)
                     good.append((record, decode_event(record.value, record.key)))
                 except EventError as exc:
                     dead.append(self._dead(record, exc))

@@ -100,6 +100,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
+                signing=settings.signing,
             ),
             health,
             Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
