@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moderation.errors import SettingsError
 from moderation.signature import Signing
+from streams.cluster import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,6 @@ _MASK: Final = "******"
 #: Characters of a signing key: half as many bytes in hex, and no guessing.
 _SECRET_LEAST: Final = 32
 _KAFKA_PORT: Final = 9092
-_REDIS_SCHEMES: Final = ("redis", "rediss")
 
 Source = Literal["flag", "env", ".env", "default"]
 
@@ -98,13 +98,10 @@ def _kafka_url(url: str) -> str:
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(url.get_secret_value())
-        good = parts.scheme in _REDIS_SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # its message may quote a piece of the password
-        good = False
-    if not good:
-        raise ValueError("write it as redis://host:6379/0, or rediss:// for TLS")
+    if not is_address(url.get_secret_value()):
+        raise ValueError(
+            "write it as redis://host:6379/0, or rediss:// for TLS; of a cluster redis+cluster://host:7000"
+        )
     return url
 
 
@@ -291,7 +288,7 @@ def _show(value: Any) -> str:
 
 def _masked(secret: str) -> str:
     """Mask a secret; of Redis' URL show where it points: scheme, host, port and database."""
-    if not secret.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
+    if not is_address(secret):
         return _MASK
     parts = urlsplit(secret)
     login, at, place = parts.netloc.rpartition("@")
