@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+import streams.unpack  # noqa: F401  every client of ours comes through here
 from moderation.errors import SettingsError
 
 if TYPE_CHECKING:

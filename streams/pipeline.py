@@ -26,6 +26,7 @@ from streams.letters import Letters
 from streams.metrics import NO_LABEL
 from streams.orders import Orders
 from streams.outbox import LettersNotSent
+from streams.transport import split
 from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 T = TypeVar("T")
 
-#: Judging yields to the event loop this often, so that heartbeats, commits and health are served: about 5 ms of work.
+#: Judging yields to the event loop this often, so that heartbeats, commits and health are served: about 15 ms of work.
 YIELD_EVERY: Final = 200
+#: And after so much: 200 long lines full of terms took two seconds (2026-11-22, bench/attacks.py).
+YIELD_BYTES: Final = 48 * 1024
 #: How long a batch waits for the ledger before it is judged without history.
 STORE_PATIENCE_S: Final = 2.0
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -152,9 +155,9 @@ class Pipeline:
     async def _judge(self, records: Sequence[Record]) -> tuple[list[Judged], list[Letter]]:
         judged: list[Judged] = []
         dead: list[Letter] = []
-        for first in range(0, len(records), YIELD_EVERY):
+        for some in split(records, YIELD_EVERY, YIELD_BYTES):
             good = []
-            for record in records[first : first + YIELD_EVERY]:
+            for record in some:
                 try:
                     if self._signing.events:
                         check(record.key, record.value, record.headers, self._signing.events)
