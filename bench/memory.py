@@ -5,7 +5,7 @@ every account, name, device, signature and text is new. One in five is an advert
 rare characters, the rest is innocent. At every tenth of the way a row: the worker's resident memory, the timelines it
 remembers, the store's memory, keys and evictions, the series of our metrics, and what was sent.
 
-    python bench/memory.py [--accounts 1000000] [--maxmemory 2gb] [--json]
+    python -m bench.memory [--accounts 1000000] [--maxmemory 2gb] [--json]
 
 With `--maxmemory` the store is bounded as docs/architecture.md asks (volatile-ttl): it drops what would expire first.
 """

@@ -157,6 +157,7 @@ async def _store(url: str) -> AsyncIterator[Check]:
         about: dict[str, Any] = await store.info()
         yield _version(about)
         yield _durable(about)
+        yield _bounded(about)
         before = time.time_ns()
         seconds, micros = await store.time()
         yield _clock((seconds * 1_000_000 + micros) / 1000, (before + time.time_ns()) / 2e6)
@@ -181,6 +182,15 @@ def _durable(about: dict[str, Any]) -> Check:
         "没有开 AOF，Redis 重启会忘掉最近的违规和处罚", "AOF is off: a restart forgets recent strikes and sanctions"
     )
     return Check("durability", "WARN", says, "redis-cli CONFIG SET appendonly yes")
+
+
+def _bounded(about: dict[str, Any]) -> Check:
+    """Every key of ours expires; a store that is full should drop what would expire first, not refuse to write."""
+    most, policy = int(about.get("maxmemory", 0)), str(about.get("maxmemory_policy", ""))
+    if most and policy.startswith(("volatile", "allkeys")):
+        return Check("memory", "OK", f"{most >> 20} MiB, {policy}")
+    says = say("Redis 内存没有上限，或满了就拒写", "the store's memory has no bound, or it refuses to write when full")
+    return Check("memory", "WARN", says, "redis-cli CONFIG SET maxmemory 4gb; CONFIG SET maxmemory-policy volatile-ttl")
 
 
 def _clock(theirs_ms: float, ours_ms: float) -> Check:

@@ -188,7 +188,10 @@ class Pipeline:
             for j in judged
             if j.finding.hits or j.finding.handles
         ]
-        outcomes = await decided(self.moderator, self._ledger, pending, self._ask) if pending else []
+        outcomes: list[Outcome] = []
+        for first in range(0, len(pending), YIELD_EVERY):
+            outcomes += await decided(self.moderator, self._ledger, pending[first : first + YIELD_EVERY], self._ask)
+            await asyncio.sleep(0)
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
