@@ -223,12 +223,12 @@ async def poison(rules: RuleSet) -> Result:
     await pipeline.chat(mixed, lambda: True)
     dead = [letter for letter in sent.letters if letter.topic == TOPICS.dead_letters]
     reasons = [dict(letter.headers)["reason"].decode() for letter in dead]
-    share = (len(good) / cost["poisoned"]) / (len(good) / cost["clean"])
+    share = (len(mixed) / cost["poisoned"]) / (len(good) / cost["clean"])
     return Result(
         "A3",
         share >= 0.9 and len(dead) == len(bad) and set(reasons) <= set(DeadReason),
-        f"one record in ten bad: good ones at {share:.0%} of the speed; {len(dead)} of {len(bad)} are dead letters, "
-        f"{len(set(reasons))} reasons",
+        f"one record in ten bad: {share:.0%} of the records a second of a clean run; {len(dead)} of {len(bad)} are "
+        f"dead letters, {len(set(reasons))} reasons",
     )
 
 
