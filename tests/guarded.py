@@ -2,7 +2,7 @@
 
 Certificates are made on the fly by openssl. Kafka is fetched once by Maven, as for `make faults`: where Java, Maven or
 openssl is missing, the tests are skipped and say so. Valkey's wheel is built without TLS ("Missing implement of
-connection type tls"), so a server on PATH that has it is taken, if there is one, and a terminator is put before ours.
+connection type tls", 9.1.2), so a terminator stands before it, as stunnel would.
 """
 
 from __future__ import annotations
