@@ -40,7 +40,8 @@ from aiokafka import AIOKafkaConsumer
 from bench.faults.chat import _BAD
 from bench.faults.servers import ending
 from bench.memory import TOPICS, Nowhere, Record, flood, store_server
-from console.campaigns import broken, exported
+from console.campaigns import exported
+from console.proof import check_file
 from console.traffic import Traffic
 from moderation.actions import Evidence, How, What, When, Where, Who, Why
 from moderation.campaign import Campaign, Member, Sighting
@@ -400,11 +401,11 @@ def evidence(_: RuleSet) -> Result:
         for n in range(20)
     )  # fmt: skip
     members = tuple(Member(one.account_id, one.ts, one.ts, NOW) for one in seen)
-    lines = list(exported(Campaign("c" * 32, NOW, members, seen)))
+    lines, _head = exported(Campaign("c" * 32, NOW, members, seen))
     tried = missed = 0
     for n in range(len(lines)):
         at = len(lines[n]) // 2
-        flipped = lines[n][:at] + chr(ord(lines[n][at]) ^ 1) + lines[n][at + 1 :]
+        flipped = lines[n][:at] + bytes([lines[n][at] ^ 1]) + lines[n][at + 1 :]
         # a change shows in the line itself or in the one after; what was cut out or moved, where it is missing
         attacks = [
             ([*lines[:n], flipped, *lines[n + 1 :]], {n + 1, n + 2}),
@@ -420,6 +421,15 @@ def evidence(_: RuleSet) -> Result:
         not missed and broken(lines) is None,
         f"{tried} changes of {len(lines)} lines: {missed} not found by number",
     )
+
+
+def broken(lines: Sequence[bytes]) -> int | None:
+    """Return the number, from 1, of the line that `qingliu campaigns verify` names; None for a file as it was."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\n".join(lines) + b"\n")
+        file.flush()
+        flaw = check_file(Path(file.name)).flaw
+    return None if flaw is None else flaw.line
 
 
 async def run(only: set[str], rules: RuleSet, times: int) -> list[Result]:

@@ -21,6 +21,7 @@ from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavail
 from moderation.events import decode_event
 from moderation.order import decode_command
 from moderation.signature import Signing, check
+from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
@@ -88,6 +89,7 @@ class Pipeline:
         past: Past | None = None,
         drain: DrainLimit | None = None,
         signing: Signing | None = None,
+        bulletin: Bulletin | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
@@ -100,6 +102,7 @@ class Pipeline:
         self._health = health
         self._past = past
         self._drain = drain or DrainLimit(1)
+        self.bulletin = bulletin or Bulletin(moderator, ledger, metrics)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
@@ -188,9 +191,11 @@ class Pipeline:
             for j in judged
             if j.finding.hits or j.finding.handles
         ]
+        overturned = self.bulletin.overturned
         outcomes: list[Outcome] = []
         for first in range(0, len(pending), YIELD_EVERY):
-            outcomes += await decided(self.moderator, self._ledger, pending[first : first + YIELD_EVERY], self._ask)
+            some = pending[first : first + YIELD_EVERY]
+            outcomes += await decided(self.moderator, self._ledger, some, self._ask, overturned)
             await asyncio.sleep(0)
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 

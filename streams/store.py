@@ -45,6 +45,8 @@ RECORD: Final = _script("record")
 REVERT: Final = _script("revert")
 SIGHT: Final = _script("sight")
 FORGIVE: Final = _script("forgive")
+ANSWER: Final = _script("answer")
+_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, ANSWER)
 
 
 class Store:
@@ -81,7 +83,7 @@ class Store:
         with self._guard():
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
-                for script in (STRIKE, RECORD, REVERT, SIGHT, FORGIVE):
+                for script in _SCRIPTS:
                     await self._redis.script_load(script.text)
                 answers = await self._send(batch)
             for answer in answers:

@@ -183,7 +183,7 @@ def test_chat_is_moderated_and_undone_with_no_more_rights_than_the_examples_give
             found = {check["name"]: check["status"] for check in msgspec.json.decode(doctor.out)}
             assert {found[name] for name in ("broker", "topics", "store", "clock")} == {"OK"}, doctor.out
             assert (await site.cli("qingliu-gm", "campaigns", "list")).code == 0
-            assert (await site.cli("qingliu-gm", "campaigns", "mark", "qq", "7381920465")).code == 0
+            assert (await site.cli("qingliu-gm", "campaigns", "mark", "qq", "7381920465", *GM)).code == 0
             config = await site.cli("qingliu-worker", "config")
             assert f"rediss://******@127.0.0.1:{site.tls}/0" in config.out.replace("\n", "")
 

@@ -28,33 +28,35 @@ enforcement="--topic ${PREFIX}moderation.enforcement"
 cases="--topic ${PREFIX}moderation.cases"
 acks="--topic ${PREFIX}moderation.acks"
 dead="--topic ${PREFIX}moderation.dead-letters"
+appeals="--topic ${PREFIX}moderation.appeals"
+audit="--topic ${PREFIX}moderation.audit"
 
 # Names hold no spaces, so these split into words as they should.
 # shellcheck disable=SC2086
 {
   # Game servers say what players said, and do as they are told. They order nothing.
   allow qingliu-game $world $private $acks --operation Write
-  allow qingliu-game $enforcement $dead --operation Read
+  allow qingliu-game $enforcement $appeals $dead --operation Read
   allow qingliu-game --group "$GAMES" --resource-pattern-type prefixed --operation Read
 
   # Workers. A mass revert orders its own next page, so they write commands, too.
   allow qingliu-worker $world $private $commands --operation Read
-  allow qingliu-worker $enforcement $cases $dead $commands --operation Write
+  allow qingliu-worker $enforcement $cases $appeals $audit $dead $commands --operation Write
   allow qingliu-worker --group "$WORKERS" --operation Read
 
   # GM tools, appeals, and the people who type `qingliu revert`: they order, and see what came of it.
-  allow qingliu-gm $commands --operation Write
-  allow qingliu-gm $enforcement $cases $dead --operation Read
+  allow qingliu-gm $commands $audit --operation Write
+  allow qingliu-gm $enforcement $cases $appeals $dead --operation Read
 
   # Who sends dead letters again, once they are mended, can write chat: nobody has this right by the way.
   allow qingliu-replay $dead --operation Read
-  allow qingliu-replay $world $private $commands --operation Write
+  allow qingliu-replay $world $private $commands $audit --operation Write
 
   # Auditors read all that was decided and ordered, and write nothing.
-  allow qingliu-auditor $commands $enforcement $cases $acks $dead --operation Read
+  allow qingliu-auditor $commands $enforcement $cases $acks $appeals $audit $dead --operation Read
 
   # Monitoring sees how far groups are behind, and no word that was said.
-  allow qingliu-monitor $world $private $commands $enforcement $cases $acks $dead --operation Describe
+  allow qingliu-monitor $world $private $commands $enforcement $cases $acks $appeals $audit $dead --operation Describe
   allow qingliu-monitor --group "$WORKERS" --operation Describe
   allow qingliu-monitor --group "$GAMES" --resource-pattern-type prefixed --operation Describe
 }
