@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: demo test check format lint types contracts bench detection cases faults faults-quick clean
+.PHONY: demo test check format lint types contracts bench detection cases faults faults-quick attacks memory clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -29,6 +29,12 @@ faults: .venv/ready
 
 faults-quick: .venv/ready
 	@$(BIN)/python -m bench.faults --quick $(ARGS)
+
+attacks: .venv/ready
+	@$(BIN)/python -m bench.attacks $(ARGS)
+
+memory: .venv/ready
+	@$(BIN)/python -m bench.memory $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format .

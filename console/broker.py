@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from console import Unreachable
+from console.trouble import told
 from moderation.errors import SettingsError
 from streams.connection import connection
 from streams.topics import create_topics, plan
@@ -18,18 +20,17 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
+
 #: Until a broker that does not answer counts as away.
 PATIENCE_MS: Final = 5_000
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it would print, `told` says once and better
 
 
 def client(settings: Settings) -> dict[str, Any]:
     """Return what every aiokafka client is made with. Raises SettingsError where no broker is set."""
     if not settings.kafka:
         raise SettingsError("QINGLIU_KAFKA is not set: write it as kafka://host:9092")
-    try:
-        return connection(settings, settings.kafka)
-    except OSError as exc:  # ssl.SSLError is one
-        raise SettingsError(f"QINGLIU_KAFKA_TLS__CA, __CERT or __KEY cannot be read: {exc}") from None
+    return connection(settings, settings.kafka)
 
 
 @asynccontextmanager
@@ -40,7 +41,7 @@ async def reached(settings: Settings, *clients: Any) -> AsyncIterator[None]:
             await one.start()
         yield
     except (KafkaError, OSError) as exc:
-        raise Unreachable(f"QINGLIU_KAFKA={settings.kafka}: {exc!r}") from exc
+        raise Unreachable(await told(settings, exc)) from exc
     finally:
         for one in clients:
             await (one.close() if isinstance(one, AIOKafkaAdminClient) else one.stop())

@@ -169,7 +169,9 @@ def worker(rules: Rules = None) -> None:
     try:
         code = asyncio.run(work(settings))
     except KafkaError as exc:  # once it runs, it waits for a broker that went away
-        raise Unreachable(f"QINGLIU_KAFKA={settings.kafka}: {exc!r}") from None
+        from console.trouble import told  # noqa: PLC0415
+
+        raise Unreachable(asyncio.run(told(settings, exc))) from None
     raise typer.Exit(code)
 
 

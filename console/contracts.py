@@ -20,6 +20,7 @@ from moderation.appeal import Appeal
 from moderation.errors import DeadReason
 from moderation.events import MAX_DEPTH, MAX_RECORD_BYTES, ChatEvent
 from moderation.notes import Note
+from moderation.signature import HEADER
 from streams.settings import Topics
 
 if TYPE_CHECKING:
@@ -261,8 +262,9 @@ def _dead_headers() -> dict[str, Any]:
         "source-offset": number | {"description": "Its offset, in decimal digits."},
         "ruleset": {"type": "string", "description": "Hash of the rules in force."},
     }
-    cut = {"cut-from": number | {"description": "Only where the value was cut: how many bytes it had."}}
-    return {"type": "object", "description": "UTF-8.", "properties": said | cut, "required": list(said)}
+    more = {"cut-from": number | {"description": "Only where the value was cut: how many bytes it had."}}
+    more[HEADER] = {"type": "string", "description": "Only where the record had one: its signature, as it was."}
+    return {"type": "object", "description": "UTF-8.", "properties": said | more, "required": list(said)}
 
 
 def _yaml(document: dict[str, Any]) -> str:

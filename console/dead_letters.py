@@ -26,6 +26,7 @@ from console.show import printer, visible
 from console.words import say
 from moderation.actions import Source
 from moderation.errors import DeadReason, SettingsError
+from moderation.signature import HEADER
 from streams.outbox import CUT_FROM
 from streams.reading import partitions, read, spans
 
@@ -61,6 +62,10 @@ ADVICE: Final[Mapping[str, str]] = {
     DeadReason.DUPLICATE_KEY: say("用 JSON 库生成，不要拼字符串", "use a JSON library instead of joining strings"),
     DeadReason.SCHEMA: say("按契约核对 detail 所说的字段", "check the field that detail names with the schema"),
     DeadReason.BAD_TEXT: say("按码点截断正文，别截断代理对", "cut text at code points, not inside a pair"),
+    DeadReason.BAD_SIGNATURE: say(
+        "核对 QINGLIU_EVENT_KEYS（命令：QINGLIU_COMMAND_KEYS）；密钥无误就是伪造",
+        "compare QINGLIU_EVENT_KEYS (commands: QINGLIU_COMMAND_KEYS) with its sender's; if they agree it is forged",
+    ),
     DeadReason.KEY_MISSING: say("消息键请设为 sender.account_id", "set the key to sender.account_id"),
     DeadReason.KEY_MISMATCH: say("消息键须等于 sender.account_id", "make the key equal sender.account_id"),
     DeadReason.PROCESSING_ERROR: say("是我们的错：请把位置告诉我们", "a fault of ours: tell us the place"),
@@ -200,8 +205,8 @@ async def find(settings: Settings, place: Place) -> Letter | None:
 async def replay(settings: Settings, which: Wanted, *, send: bool, text: bool = True) -> Replay:
     """Sort the letters asked for and, if `send`, publish those that can be, and return when the broker has them all.
 
-    A letter goes out as it came, key and bytes, to its source topic; its one header is REPLAYED_FROM. Letters of one
-    partition keep their order. What dies again meanwhile is not read. Without `text` samples show none. Raises
+    A letter goes out as it came, key, bytes and signature, to its source topic, with a header REPLAYED_FROM. Letters of
+    one partition keep their order. What dies again meanwhile is not read. Without `text` samples show none. Raises
     SettingsError, Unreachable.
     """
     done, found = Replay(), set[Place]()
@@ -238,7 +243,7 @@ def _sort(settings: Settings, letters: Sequence[Letter], done: Replay, *, text: 
 async def _send(producer: AIOKafkaProducer, letters: Iterable[tuple[str, Letter]]) -> int:
     sent = []
     for topic, one in letters:  # queued one after the other: so those of one key arrive in this order
-        headers = [(REPLAYED_FROM, str(one.place).encode())]
+        headers = [(REPLAYED_FROM, str(one.place).encode()), *(each for each in one.headers if each[0] == HEADER)]
         sent.append(await producer.send(topic, one.value, key=one.key, headers=headers))
     return len(await asyncio.gather(*sent))
 

@@ -178,9 +178,8 @@ def _tell(board: Board, end: End, log: Log, *, json: bool) -> None:
 
 def _embedded(settings: Settings) -> Settings:
     """Return settings that reach nobody's broker or store: made-up chat must not get there."""
-    return settings.model_copy(
-        update={"kafka": None, "redis": None, "kafka_tls": KafkaTls(), "kafka_sasl": KafkaSasl(), "metrics_port": 0}
-    )
+    alone = {"kafka": None, "redis": None, "kafka_tls": KafkaTls(), "kafka_sasl": KafkaSasl(), "metrics_port": 0}
+    return settings.model_copy(update=alone | {"event_keys": ()})  # the pretend game server signs nothing
 
 
 @asynccontextmanager

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from console import Unreachable
 from console.broker import PATIENCE_MS, client, reached
 from console.words import say
 from moderation.errors import RuleSetRejected, SettingsError
+from streams.cluster import connect
 from streams.embedded import find_servers
 from streams.rules import load_rules
+from streams.store import meaning
 from streams.topics import plan
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 Status = Literal["OK", "WARN", "FAIL"]
 #: The oldest store whose commands our scripts use, as redis_version says it (Valkey 8 says 7.2).
 OLDEST_STORE: Final = (7, 0)
+_STORE_S: Final = 2.0
 #: Milliseconds. Beyond the first, people notice when sanctions end; beyond the second, actions are void or too long.
 SKEW_WARN_MS: Final = 1_000
 SKEW_FAIL_MS: Final = 30_000
@@ -129,16 +129,14 @@ async def _broker(settings: Settings) -> AsyncIterator[Check]:
     except SettingsError as exc:
         yield Check("broker", "FAIL", str(exc))
     except Unreachable as exc:
-        mend = say(
-            "broker 在运行吗？地址、端口、防火墙、TLS 对吗？", "is it running? address, port, firewall, TLS right?"
-        )
-        yield Check("broker", "FAIL", str(exc), mend, unreachable=True)
+        yield Check("broker", "FAIL", str(exc), unreachable=True)
 
 
 def _topics(settings: Settings, partitions: dict[str, int]) -> Check:
     missing = [topic.name for topic in plan(settings) if topic.name not in partitions]
     if missing:
-        return Check("topics", "FAIL", say("缺少 ", "missing: ") + " ".join(missing), "qingliu topics create")
+        mend = "qingliu topics create" + say("；或者这个用户无权看到它们", ", or this user may not see them")
+        return Check("topics", "FAIL", say("缺少 ", "missing: ") + " ".join(missing), mend)
     world, private = partitions[settings.topics.world], partitions[settings.topics.private]
     if world != private:
         names = f"{settings.topics.world} {world}, {settings.topics.private} {private}"
@@ -154,17 +152,17 @@ def _topics(settings: Settings, partitions: dict[str, int]) -> Check:
 
 
 async def _store(url: str) -> AsyncIterator[Check]:
-    store = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+    store = connect(url, _STORE_S)
     try:
         about: dict[str, Any] = await store.info()
         yield _version(about)
         yield _durable(about)
+        yield _bounded(about)
         before = time.time_ns()
         seconds, micros = await store.time()
         yield _clock((seconds * 1_000_000 + micros) / 1000, (before + time.time_ns()) / 2e6)
     except (RedisError, OSError) as exc:
-        mend = say("Redis 在运行吗？地址、密码、TLS 对吗？", "is it running? address, password, TLS right?")
-        yield Check("store", "FAIL", f"QINGLIU_REDIS: {exc}", mend, unreachable=True)
+        yield Check("store", "FAIL", meaning(exc), unreachable=True)
     finally:
         await store.aclose()
 
@@ -184,6 +182,15 @@ def _durable(about: dict[str, Any]) -> Check:
         "没有开 AOF，Redis 重启会忘掉最近的违规和处罚", "AOF is off: a restart forgets recent strikes and sanctions"
     )
     return Check("durability", "WARN", says, "redis-cli CONFIG SET appendonly yes")
+
+
+def _bounded(about: dict[str, Any]) -> Check:
+    """Every key of ours expires; a store that is full should drop what would expire first, not refuse to write."""
+    most, policy = int(about.get("maxmemory", 0)), str(about.get("maxmemory_policy", ""))
+    if most and policy.startswith(("volatile", "allkeys")):
+        return Check("memory", "OK", f"{most >> 20} MiB, {policy}")
+    says = say("Redis 内存没有上限，或满了就拒写", "the store's memory has no bound, or it refuses to write when full")
+    return Check("memory", "WARN", says, "redis-cli CONFIG SET maxmemory 4gb; CONFIG SET maxmemory-policy volatile-ttl")
 
 
 def _clock(theirs_ms: float, ours_ms: float) -> Check:

@@ -20,6 +20,7 @@ from console.ledger import asked
 from moderation.actions import Action, Command, ForgiveCommand, RevertCommand
 from moderation.errors import EventError, SettingsError
 from moderation.order import decode_command, key_of
+from streams.letters import Letters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -122,7 +123,8 @@ async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def _send(to: AIOKafkaProducer, settings: Settings, command: Command) -> None:
-    await to.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
+    letter = Letters(settings.topics, settings.signing).command(command)
+    await to.send_and_wait(letter.topic, key=letter.key, value=letter.value, headers=letter.headers)
 
 
 @asynccontextmanager

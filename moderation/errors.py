@@ -32,6 +32,7 @@ class DeadReason(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     SCHEMA = "schema"
     BAD_TEXT = "bad_text"
+    BAD_SIGNATURE = "bad_signature"
     KEY_MISSING = "key_missing"
     KEY_MISMATCH = "key_mismatch"
     PROCESSING_ERROR = "processing_error"

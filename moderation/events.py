@@ -7,6 +7,7 @@ Missing fields are `None` and mean "unknown", never "new" or "poor".
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -107,7 +108,7 @@ def decode_event(value: bytes | None, key: bytes | None = None, *, keyed: bool =
         raise EventError(DeadReason.TOMBSTONE if value is None else DeadReason.EMPTY)
     if len(value) > MAX_RECORD_BYTES:
         raise EventError(DeadReason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
-    if value.count(b"{") + value.count(b"[") > MAX_DEPTH or _names_twice(value) or b"\\u00" in value:
+    if value.count(b"{") + value.count(b"[") > MAX_DEPTH or b"\\u00" in value or _names_twice(value):
         check_shape(value)
     event = _decode(value)
     if keyed:
@@ -150,21 +151,25 @@ def _check_key(key: bytes | None, account_id: str) -> None:
         raise EventError(DeadReason.KEY_MISMATCH, "the record's key is not sender.account_id")
 
 
+_NAMES: Final = re.compile(rb'"([a-z_]+)"[ \t\r\n]*:')
+#: Names that both sender and recipient have.
+_OF_BOTH: Final = frozenset((b"account_id", b"level", b"vip", b"guild_id"))
+
+
 def _names_twice(value: bytes) -> bool:
-    """Tell whether one of our names stands twice in a record; it may be in `extra`, which is no harm."""
-    count = value.count
-    people = 1 + count(b'"recipient"')
-    return (
-        people > 2
-        or count(b'"account_id"') > people
-        or count(b'"vip"') > people
-        or count(b'"event_id"') > 1
-        or count(b'"ts"') > 1
-        or count(b'"text"') > 1
-        or count(b'"sender"') > 1
-        or count(b'"channel"') > 1
-        or count(b'"server_id"') > 1
-    )
+    """Tell whether one of our names may stand twice in one object of a record; rather once too often.
+
+    Sender and recipient are told apart by which of them begins last: what stands before that is not twice there, nor
+    what stands after. 1.5 µs for world chat, 4 for private with all fields; `check_shape` takes 11 (2026-11-22).
+    """
+    names = _NAMES.findall(value)
+    if len(set(names)) == len(names):
+        return False
+    if b"sender" not in names or b"recipient" not in names:
+        return True
+    cut = max(names.index(b"sender"), names.index(b"recipient"))
+    before, after = set(names[:cut]), set(names[cut:])
+    return len(before) + len(after) < len(names) or not before & after <= _OF_BOTH
 
 
 def check_shape(value: bytes) -> None:

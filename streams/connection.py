@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+import streams.unpack  # noqa: F401  every client of ours comes through here
+from moderation.errors import SettingsError
+
 if TYPE_CHECKING:
     from streams.settings import KafkaTls, Settings
 
@@ -25,10 +28,13 @@ def connection(settings: Settings, kafka: str) -> dict[str, Any]:
 
 
 def ssl_context(tls: KafkaTls) -> ssl.SSLContext | None:
-    """Return the TLS context that the settings ask for; None for plain text."""
+    """Return the TLS context that the settings ask for; None for plain text. Raises SettingsError."""
     if not tls.on:
         return None
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
-    if tls.cert and tls.key:
-        context.load_cert_chain(tls.cert, tls.key)
+    try:
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.cert and tls.key:
+            context.load_cert_chain(tls.cert, tls.key)
+    except OSError as exc:  # ssl.SSLError is one
+        raise SettingsError(f"QINGLIU_KAFKA_TLS__CA, __CERT or __KEY cannot be read: {exc}") from None
     return context

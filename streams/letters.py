@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from moderation.order import key_of
+from moderation.signature import HEADER, Signing, signature_of, signed
 from streams.outbox import Letter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from moderation.actions import Action, Case, Command
     from moderation.appeal import Appeal
     from moderation.errors import EventError
@@ -32,12 +35,15 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...  # noqa: D102
     @property
     def value(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
 class Letters(NamedTuple):
     """Writes letters to some topics."""
 
     topics: Topics
+    signing: Signing = Signing()
 
     def action(self, action: Action) -> Letter:
         """Write an action, for the game server of its target."""
@@ -48,8 +54,9 @@ class Letters(NamedTuple):
         return Letter(self.topics.cases, case.event.sender.account_id.encode(), msgspec.json.encode(case))
 
     def command(self, command: Command) -> Letter:
-        """Write a command, for a worker."""
-        return Letter(self.topics.commands, key_of(command).encode(), msgspec.json.encode(command))
+        """Write a command, for a worker, signed where commands are."""
+        key, value = key_of(command).encode(), msgspec.json.encode(command)
+        return Letter(self.topics.commands, key, value, signed(key, value, self.signing.commands))
 
     def appeal(self, appeal: Appeal) -> Letter:
         """Write what became of an appeal, for whoever tells the player."""
@@ -60,7 +67,7 @@ class Letters(NamedTuple):
         return Letter(self.topics.audit, note.login.encode(), msgspec.json.encode(note))
 
     def dead(self, record: Record, why: EventError, ruleset: str) -> Letter:
-        """Write a dead letter: the record's key and bytes as they were, and why nobody could use them."""
+        """Write a dead letter: the record's key, bytes and signature as they were, and why nobody could use them."""
         headers = {
             "reason": str(why.reason),
             "detail": why.detail,
@@ -70,4 +77,6 @@ class Letters(NamedTuple):
             "ruleset": ruleset,
         }
         encoded = tuple((name, text.encode(errors="replace")[:_DETAIL_BYTES]) for name, text in headers.items())
-        return Letter(self.topics.dead_letters, record.key, record.value, encoded)
+        signature = signature_of(record.headers)
+        kept = ((HEADER, signature[:_DETAIL_BYTES]),) if signature else ()
+        return Letter(self.topics.dead_letters, record.key, record.value, encoded + kept)

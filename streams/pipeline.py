@@ -20,12 +20,14 @@ from moderation.actions import Action, Source, due_since
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
+from moderation.signature import Signing, check
 from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
 from streams.orders import Orders
 from streams.outbox import LettersNotSent
+from streams.transport import split
 from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 T = TypeVar("T")
 
-#: Judging yields to the event loop this often, so that heartbeats, commits and health are served: about 5 ms of work.
+#: Judging yields to the event loop this often, so that heartbeats, commits and health are served: about 15 ms of work.
 YIELD_EVERY: Final = 200
+#: And after so much: 200 long lines full of terms took two seconds (2026-11-22, bench/attacks.py).
+YIELD_BYTES: Final = 48 * 1024
 #: How long a batch waits for the ledger before it is judged without history.
 STORE_PATIENCE_S: Final = 2.0
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -84,13 +88,15 @@ class Pipeline:
         *,
         past: Past | None = None,
         drain: DrainLimit | None = None,
+        signing: Signing | None = None,
         bulletin: Bulletin | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
         self._ledger = ledger
         self._outbox = outbox
-        self._letters = Letters(topics)
+        self._signing = signing or Signing()
+        self._letters = Letters(topics, self._signing)
         self._orders = Orders(moderator, ledger, self._letters, metrics)
         self._metrics = metrics
         self._health = health
@@ -125,6 +131,8 @@ class Pipeline:
         started = time.perf_counter()
         for record in records:
             try:
+                if self._signing.commands:
+                    check(record.key, record.value, record.headers, self._signing.commands)
                 command = decode_command(record.value, record.key)
             except EventError as exc:
                 await self._deliver([self._dead(record, exc)], fresh)
@@ -150,10 +158,12 @@ class Pipeline:
     async def _judge(self, records: Sequence[Record]) -> tuple[list[Judged], list[Letter]]:
         judged: list[Judged] = []
         dead: list[Letter] = []
-        for first in range(0, len(records), YIELD_EVERY):
+        for some in split(records, YIELD_EVERY, YIELD_BYTES):
             good = []
-            for record in records[first : first + YIELD_EVERY]:
+            for record in some:
                 try:
+                    if self._signing.events:
+                        check(record.key, record.value, record.headers, self._signing.events)
                     good.append((record, decode_event(record.value, record.key)))
                 except EventError as exc:
                     dead.append(self._dead(record, exc))
@@ -182,7 +192,11 @@ class Pipeline:
             if j.finding.hits or j.finding.handles
         ]
         overturned = self.bulletin.overturned
-        outcomes = await decided(self.moderator, self._ledger, pending, self._ask, overturned) if pending else []
+        outcomes: list[Outcome] = []
+        for first in range(0, len(pending), YIELD_EVERY):
+            some = pending[first : first + YIELD_EVERY]
+            outcomes += await decided(self.moderator, self._ledger, some, self._ask, overturned)
+            await asyncio.sleep(0)
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:

@@ -27,14 +27,17 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moderation.errors import SettingsError
+from moderation.signature import Signing
+from streams.cluster import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX: Final = "QINGLIU_"
 _MASK: Final = "******"
+#: Characters of a signing key: half as many bytes in hex, and no guessing.
+_SECRET_LEAST: Final = 32
 _KAFKA_PORT: Final = 9092
-_REDIS_SCHEMES: Final = ("redis", "rediss")
 
 Source = Literal["flag", "env", ".env", "default"]
 
@@ -99,14 +102,22 @@ def _kafka_url(url: str) -> str:
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(url.get_secret_value())
-        good = parts.scheme in _REDIS_SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # its message may quote a piece of the password
-        good = False
-    if not good:
-        raise ValueError("write it as redis://host:6379/0, or rediss:// for TLS")
+    if not is_address(url.get_secret_value()):
+        raise ValueError(
+            "write it as redis://host:6379/0, or rediss:// for TLS; of a cluster redis+cluster://host:7000"
+        )
     return url
+
+
+def _secrets(value: Any) -> Any:
+    """Read "new,old"."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _long_enough(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(len(key.get_secret_value()) < _SECRET_LEAST for key in keys):
+        raise ValueError(f"each key needs at least {_SECRET_LEAST} characters: openssl rand -hex 32")
+    return keys
 
 
 def _directories(value: Any) -> Any:
@@ -116,6 +127,7 @@ def _directories(value: Any) -> Any:
 
 KafkaUrl = Annotated[str, AfterValidator(_kafka_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets), AfterValidator(_long_enough)]
 Directories = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_directories), Field(min_length=1)]
 #: What Kafka allows in a name; 200 leaves room for the longest topic of ours under its limit of 249.
 KafkaName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=200)]
@@ -174,6 +186,9 @@ class Settings(BaseSettings):
     kafka_sasl: KafkaSasl = KafkaSasl()
     redis: RedisUrl | None = Field(None, description="the ledger's store; not set = the embedded store")
     redis_prefix: str = Field("ql", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="in front of every key")
+
+    event_keys: Keys = Field((), description="with commas; every event must be signed with one of them")
+    command_keys: Keys = Field((), description="the same for commands; we sign ours with the first")
 
     topic_prefix: KafkaName = Field("", description="in front of every topic, as it is")
     group_id: KafkaName = Field("qingliu", min_length=1, description="the workers' consumer group")
@@ -241,6 +256,13 @@ class Settings(BaseSettings):
         """Return the names of all topics."""
         return Topics.under(self.topic_prefix)
 
+    @property
+    def signing(self) -> Signing:
+        """Return what records must be signed with."""
+        return Signing(
+            *(tuple(k.get_secret_value().encode() for k in ks) for ks in (self.event_keys, self.command_keys))
+        )
+
     def source(self, variable: str) -> Source:
         """Return where the value of a variable came from."""
         return self._sources.get(variable, "default")
@@ -265,6 +287,8 @@ def _show(value: Any) -> str:
         return ""
     if isinstance(value, SecretStr):
         return _masked(value.get_secret_value())
+    if isinstance(value, tuple) and value and isinstance(value[0], SecretStr):
+        return ",".join(_MASK for _ in value)
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
     return str(value)
@@ -272,7 +296,7 @@ def _show(value: Any) -> str:
 
 def _masked(secret: str) -> str:
     """Mask a secret; of Redis' URL show where it points: scheme, host, port and database."""
-    if not secret.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
+    if not is_address(secret):
         return _MASK
     parts = urlsplit(secret)
     login, at, place = parts.netloc.rpartition("@")

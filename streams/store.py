@@ -1,4 +1,4 @@
-"""The store: one connection to Redis 7+ or Valkey 8+, one round trip a call, and one way to fail: StoreUnavailable.
+"""The store: a client of Redis 7+ or Valkey 8+, one round trip a call, and one way to fail: StoreUnavailable.
 
 Every script is a file in streams/lua whose header states keys, arguments, result and TTL. All keys of one script carry
 one hash tag, so they live on one node of a cluster. Every command may be repeated.
@@ -13,12 +13,10 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisClusterException, RedisError
 
 from moderation.errors import StoreUnavailable
+from streams.cluster import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,7 +50,7 @@ _SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, ANSWER)
 
 
 class Store:
-    """A connection. `url` is redis:// or rediss:// with user, password and TLS options as redis-py reads them.
+    """A client of one Redis or a cluster; `url` is as in streams/cluster.py, with TLS options as redis-py reads them.
 
     No command is sent twice by the client and none waits longer than `timeout_s`; after a failure every call fails at
     once for `rest_s`, so that a dead Redis does not cost every batch a timeout.
@@ -67,16 +65,7 @@ class Store:
         rest_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # redis-py would retry ten times by itself and take up to a minute: it must not, we decide. With RESP3 it
-        # (8.1) hands out connections that the server has closed or that hold an old reply; with RESP2 it checks.
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            protocol=2,
-        )
+        self._redis = connect(url, timeout_s)
         self._prefix = prefix
         self._rest_s = rest_s
         self._clock = clock
@@ -94,7 +83,8 @@ class Store:
         with self._guard():
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
-                await self._send([("SCRIPT", "LOAD", script.text) for script in _SCRIPTS])
+                for script in _SCRIPTS:
+                    await self._redis.script_load(script.text)
                 answers = await self._send(batch)
             for answer in answers:
                 if isinstance(answer, Exception):
@@ -118,6 +108,17 @@ class Store:
             raise StoreUnavailable("Redis failed a moment ago")
         try:
             yield
-        except (RedisError, OSError) as exc:
+        except (RedisError, RedisClusterException, OSError) as exc:
             self._rests_until = self._clock() + self._rest_s
-            raise StoreUnavailable(f"Redis: {type(exc).__name__}: {exc}") from exc
+            raise StoreUnavailable(meaning(exc)) from exc
+
+
+def meaning(exc: Exception) -> str:
+    """Return what a failure of Redis means, and who must act."""
+    if isinstance(exc, AuthenticationError):
+        return f"QINGLIU_REDIS: Redis does not take this user and password ({exc}): write rediss://USER:PASSWORD@host"
+    if isinstance(exc, NoPermissionError):
+        return f"QINGLIU_REDIS: {exc}: whoever runs Redis must allow it, see deploy/acl/users.acl"
+    if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+        return f"QINGLIU_REDIS: Redis' certificate is not trusted: add ?ssl_ca_certs=FILE of its CA to the URL ({exc})"
+    return f"QINGLIU_REDIS: {type(exc).__name__}: {exc}: is Redis running? address, password, TLS right?"

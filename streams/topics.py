@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
 from moderation.errors import SettingsError
 from streams.connection import connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from streams.settings import Settings, Topics
 
@@ -41,9 +41,21 @@ async def create_topics(settings: Settings, kafka: str) -> list[str]:
         there = set(await admin.list_topics())
         missing = [topic for topic in plan(settings) if topic.name not in there]
         if missing:
-            await admin.create_topics(missing)
+            _refuse((await admin.create_topics(missing)).topic_errors)
         return [topic.name for topic in missing]
     except (KafkaError, OSError) as exc:
         raise SettingsError(f"topics cannot be created on {kafka}: {exc!r}") from exc
     finally:
         await admin.close()
+
+
+def _refuse(answers: Sequence[tuple[Any, ...]]) -> None:
+    """Raise SettingsError for what was not made: aiokafka leaves it to us to look. Others may have been quicker."""
+    failed = {
+        name: for_code(code) for name, code, *_ in answers if for_code(code) not in (NoError, TopicAlreadyExistsError)
+    }
+    if failed:
+        denied = TopicAuthorizationFailedError in failed.values()
+        mend = "whoever runs the broker must allow it, or create them: see deploy/acl/kafka-acls.sh" if denied else ""
+        why = ", ".join(f"{name} ({error.__name__})" for name, error in failed.items())
+        raise SettingsError(f"the broker did not create {why}{': ' if mend else ''}{mend}")

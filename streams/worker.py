@@ -34,6 +34,7 @@ from streams.metrics import Metrics
 from streams.outbox import KafkaOutbox, Letter, LettersNotSent
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
+from streams.preflight import may_read
 from streams.rules import load_rules
 from streams.topics import create_topics
 
@@ -82,9 +83,10 @@ class Worker:
 async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | None = None) -> AsyncIterator[Worker]:
     """Run a worker against a broker and a store while the context is open.
 
-    Raises RuleSetRejected or SettingsError before anything is started.
+    Raises RuleSetRejected, SettingsError or KafkaError before anything is started.
     """
     ruleset = rules if rules is not None else await asyncio.to_thread(load_rules, settings.rules)
+    await may_read(settings, kafka)
     # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
     gc.collect()
     gc.freeze()
@@ -111,6 +113,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
+                signing=settings.signing,
                 bulletin=bulletin,
             ),
             health,

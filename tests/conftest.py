@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streams.embedded import Embedded
+from tests.valkey_cluster import Cluster, a_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,3 +22,10 @@ def embedded() -> Iterator[Embedded]:
         runner.run(pair.__aenter__())
         yield pair
         runner.run(pair.__aexit__())
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Redis Cluster of three nodes, one for the whole run: name keys after your test."""
+    with a_cluster(tmp_path_factory.mktemp("cluster")) as made:
+        yield made

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from moderation.campaign import Campaign
     from streams.embedded import Embedded
     from streams.store import Command
+    from tests.valkey_cluster import Cluster
 
 T = TypeVar("T")
 T0 = 1_790_000_000_000
@@ -90,11 +91,18 @@ def redis(embedded: Embedded) -> Iterator[Redis]:
         yield client
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+def cluster_store(valkey_cluster: Cluster, run: Run, prefix: str) -> Iterator[Counted]:
+    made = Counted(valkey_cluster.url, prefix)
+    yield made
+    run(made.close())
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def campaigns(request: pytest.FixtureRequest) -> Campaigns:
     if request.param == "memory":
         return MemoryCampaigns()
-    return RedisCampaigns(request.getfixturevalue("store"))
+    return RedisCampaigns(request.getfixturevalue("store" if request.param == "redis" else "cluster_store"))
 
 
 # --- material ----------------------------------------------------------------------------------------------------

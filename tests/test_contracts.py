@@ -491,4 +491,4 @@ def test_the_first_python_example_publishes_an_event_that_is_understood() -> Non
 
 
 def test_every_python_example_in_the_guide_compiles() -> None:
-    assert len([compile(block, "docs/game-server.md", "exec") for block in blocks("python")]) == 3
+    assert len([compile(block, "docs/game-server.md", "exec") for block in blocks("python")]) == 4

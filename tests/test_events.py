@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from moderation.errors import DeadReason, EventError
 from moderation.events import MAX_RECORD_BYTES, MAX_TEXT, ChatEvent, decode_event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TS = 1_750_000_000_000
 BASE: dict[str, Any] = {
@@ -126,6 +129,42 @@ ACCEPTED = [
 @pytest.mark.parametrize("value", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
 def test_what_is_odd_but_an_event_is_accepted(value: bytes) -> None:
     assert decode_event(value, KEY).event_id == "e1"
+
+
+SENDER = {"account_id": "a1", "level": 3, "vip": 0, "guild_id": "g", "name": "甲", "total_recharge": 0.5}
+RECIPIENT = {"account_id": "r1", "level": 4, "vip": 9, "guild_id": "h", "is_friend": False}
+EVENT = {"event_id": "e1", "ts": TS, "server_id": "s1", "channel": "private", "text": "你好"}
+NEEDED = {"account_id", *EVENT}
+
+
+@given(st.data())
+def test_no_name_may_stand_twice_in_one_object_wherever_it_stands(data: st.DataObject) -> None:
+    """As a name with quotes in it would do where a game server joins strings: ","level":99,"x":"."""
+    objects = {"event": EVENT, "sender": SENDER, "recipient": RECIPIENT}
+    where = data.draw(st.sampled_from([*objects, "nowhere"]))
+    chosen = {
+        name: data.draw(st.permutations([(k, v) for k, v in one.items() if k in NEEDED or data.draw(st.booleans())]))
+        for name, one in objects.items()
+    }
+    if where != "nowhere":
+        twice, _ = data.draw(st.sampled_from(chosen[where]))
+        chosen[where].insert(data.draw(st.integers(0, len(chosen[where]))), (twice, objects[where][twice]))
+    parts = [*chosen["event"], ("sender", chosen["sender"]), ("recipient", chosen["recipient"])]
+    value = _joined(data.draw(st.permutations(parts)), data.draw(st.sampled_from(("", " ", "\n", "\t "))))
+    if where == "nowhere":
+        assert decode_event(value.encode(), b"a1").text == "你好"
+        return
+    with pytest.raises(EventError) as refused:
+        decode_event(value.encode(), b"a1")
+    assert refused.value.reason == DeadReason.DUPLICATE_KEY
+
+
+def _joined(pairs: Sequence[tuple[str, Any]], space: str) -> str:
+    members = (
+        f'"{name}"{space}:{_joined(value, space) if isinstance(value, list) else json.dumps(value)}'
+        for name, value in pairs
+    )
+    return "{" + ",".join(members) + "}"
 
 
 def test_the_key_must_be_the_sender() -> None:

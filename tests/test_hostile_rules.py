@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -219,6 +222,31 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, base: Path) -> None:
 def test_a_directory_that_is_called_like_a_file_is_refused(tmp_path: Path, base: Path) -> None:
     (tmp_path / "site.yaml").mkdir()
     assert refused(base, tmp_path) == ["site.yaml:0 E903"]
+
+
+#: Root may read everything: what is asked is asked as somebody else, once everything is imported.
+ASK: Final = """
+import os, sys
+from pathlib import Path
+from streams.rules import read_layer
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+read_layer(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o111, 0o000])
+def test_a_directory_that_may_not_be_read_is_named_with_what_mends_it(mode: int) -> None:
+    with TemporaryDirectory() as name:
+        site = Path(name)
+        (site / "site.yaml").write_text(RULE, encoding="utf-8")
+        site.chmod(mode)
+        said = subprocess.run([sys.executable, "-c", ASK, site], capture_output=True, text=True, check=False)
+        site.chmod(0o755)
+    last = said.stderr.splitlines()[-1]
+    assert f"RuleSetRejected: {site}" in last
+    assert "E904" in last
+    assert "chmod a+rx" in last
 
 
 def test_a_directory_behind_a_link_is_not_read(tmp_path: Path, base: Path) -> None:

@@ -34,6 +34,8 @@ from streams.ledger import EVENTS_KEPT, SANCTIONS_KEPT, Ledger, MemoryLedger, Re
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from tests.valkey_cluster import Cluster
+
 T = TypeVar("T")
 T0 = 1_790_000_000_000
 HOUR = 3_600_000
@@ -143,11 +145,18 @@ def redis_ledger(valkey: Valkey, run: Run, prefix: str) -> Iterator[RedisLedger]
     run(ledger.close())
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+def cluster_ledger(valkey_cluster: Cluster, run: Run, prefix: str) -> Iterator[RedisLedger]:
+    ledger = RedisLedger(valkey_cluster.url, prefix=prefix, timeout_s=5)
+    yield ledger
+    run(ledger.close())
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     if request.param == "memory":
         return MemoryLedger()
-    made: Ledger = request.getfixturevalue("redis_ledger")
+    made: Ledger = request.getfixturevalue(f"{request.param}_ledger")
     return made
 
 

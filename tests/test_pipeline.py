@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from moderation.decide import Finding
     from moderation.events import ChatEvent
+    from moderation.signature import Signing
     from moderation.standing import Standing, Strike
     from streams.drain import DrainLimit
 
@@ -39,6 +40,7 @@ class Record(NamedTuple):
     value: bytes | None
     topic: str = TOPICS.world
     partition: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def record(e: ChatEvent, offset: int = 0) -> Record:
@@ -93,6 +95,7 @@ class Desk:
         store: Store | None = None,
         past: Tape | None = None,
         drain: DrainLimit | None = None,
+        signing: Signing | None = None,
     ) -> None:
         self.post = post or Post()
         self.store = store or Store()
@@ -102,7 +105,7 @@ class Desk:
         self.now = TS + 1000
         self.pipeline = Pipeline(
             self.moderator, self.store, self.post, TOPICS, self.metrics, self.health,
-            past=past, drain=drain, now_ms=lambda: self.now,
+            past=past, drain=drain, signing=signing, now_ms=lambda: self.now,
         )  # fmt: skip
 
     def chat(self, *records: Record, fresh: bool = True) -> None:

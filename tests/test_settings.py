@@ -214,6 +214,8 @@ def test_every_setting_is_described_once_and_by_a_name_that_can_be_set(env: pyte
         "QINGLIU_REDIS": "redis://a",
         "QINGLIU_INSTANCE_ID": "w-0",
         "QINGLIU_TOPIC_PREFIX": "prod.",
+        "QINGLIU_EVENT_KEYS": SECRET * 9,
+        "QINGLIU_COMMAND_KEYS": SECRET * 9,
         "QINGLIU_AUDIT_KEY": "x" * 16,
     }
     for name, value, _ in described:
