@@ -235,7 +235,7 @@ def _parts(rule: Rule) -> Iterator[Condition]:
 def _unmet(rule: Rule, reading: Reading) -> Iterator[str]:
     """Yield what a rule lacks although all its parts are there."""
     if not rule.in_force(reading.event):
-        yield "已到期，或不在灰度范围"
+        yield "未到开始日、已到期，或不在灰度范围"
     if isinstance(rule.when, AllOf) and rule.when.within is not None:
         [hull] = msgspec.structs.replace(rule.when, within=None).find(reading)
         if reading.wider(hull, rule.when.within):

@@ -1,0 +1,116 @@
+"""What is said of rule files: every problem by its code, in Chinese and in English.
+
+A code never changes its meaning. E… keeps a rule set from being used, W… (see moderation.lint) is advice. What stands
+after a dot tells wordings of one code apart and is not shown.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from moderation.errors import RuleProblem
+
+#: What a name may be the name of.
+KINDS: Final = {
+    "词库": "lexicon", "护栏": "guard", "情境": "context", "信号": "signal", "联系方式类型": "type of handle",
+    "字段": "field",
+}  # fmt: skip
+
+PROBLEMS: Final[dict[str, tuple[str, str]]] = {
+    # the file
+    "E001": ("内容超过 {most} 项；请拆成几个文件", "more than {most} values; split the file"),
+    "E001.bytes": ("文件 {size} 字节，最多 {most} 字节；请拆开", "{size} bytes, at most {most}; split the file"),
+    "E002": ("不是 UTF-8 文本（第 {at} 字节），请用 UTF-8 编码另存", "no UTF-8 (byte {at}): save it as UTF-8"),
+    "E003": (
+        "YAML 格式不对：{why}（常见原因：缩进、漏了空格、用了 Tab）",
+        "this is no YAML: {why} (often: indentation, a missing space, a tab)",
+    ),
+    "E004": ("一个文件只能有一份内容，请去掉「---」分隔", "one document a file: remove the ---"),
+    "E005": (
+        "不允许使用锚点与引用（& 和 *）；以 * 或 & 开头的词请加引号",
+        "anchors and aliases (& and *) are refused; quote a term that begins with one",
+    ),
+    "E006": (
+        "不允许使用标签（!）；以 ! 开头的词请加引号",
+        "tags (!) are refused; quote a term that begins with one",
+    ),
+    "E007": ("嵌套超过 {most} 层", "nested deeper than {most}"),
+    "E008": ("字段 {key} 写了两次（上一次在第 {line} 行）", "{key} is written twice (first on line {line})"),
+    "E009": ("文字里有半个字符（\\uD800–\\uDFFF），请改成完整的字", "half a character (\\uD800-\\uDFFF)"),
+    # shapes
+    "E101": ("这里应是「键: 值」的形式", "expected `key: value`"),
+    "E101.key": ("键应是一段文字", "a key must be text"),
+    "E102": ("未知字段 {key}", "unknown field {key}"),
+    "E103": ("缺少字段 {key}", "the field {key} is missing"),
+    "E104": ("这里应是列表（每项前加「- 」）", "expected a list (each item after `- `)"),
+    "E105": ("这里应是一段文字", "expected text"),
+    "E106": ("太长：{size} 字，最多 {most} 字", "too long: {size} characters, at most {most}"),
+    "E107": ("这里应是整数，却是「{value}」", "expected a whole number, not “{value}”"),
+    "E108": ("{number} 超出范围 {low}–{high}", "{number} is not within {low}-{high}"),
+    "E109": ("「{value}」不在可选值之中", "“{value}” is none of the possible values"),
+    "E109.options": ("「{value}」不在可选值之中：{options}", "“{value}” is none of {options}"),
+    # what it says
+    "E201": ("缺少文件 {name}", "the file {name} is missing"),
+    "E202": ("handles.yaml 内容不对：{why}", "handles.yaml makes no sense: {why}"),
+    "E203": (
+        "词条与第 {line} 行的重复（归一后都是「{folded}」）",
+        "the same term as on line {line} (both fold to “{folded}”)",
+    ),
+    "E204": ("词条「{word}」归一后什么也不剩，永远不会命中", "folded, nothing is left of “{word}”: no match ever"),
+    "E205": (
+        "组合词「{word}」写得不完整：& 的每一段、~ 的后面都要有词，至少一段是要出现的",
+        "“{word}” is no whole combination: a word on each side of &, one after each ~, and one that must be there",
+    ),
+    "E205.plain": ("这里的词不能写 & 和 ~ 组合", "no combinations by & and ~ here"),
+    "E206": ("规则编号 {id} 已在 {file} 第 {line} 行用过", "the rule id {id} is taken: {file} line {line}"),
+    "E207": ("规则没有条件：要有 when 或 count", "a rule needs a condition: when, or count"),
+    "E208": (
+        "status 是 canary，要写 canary: {{servers: […]}} 或 {{percent: 5}}",
+        "status canary needs canary: {{servers: […]}} or {{percent: 5}}",
+    ),
+    "E209": (
+        "规则编号只用小写字母、数字和 . - _，例如 poach.cash-move",
+        "a rule id is of small letters, digits and . - _, such as poach.cash-move",
+    ),
+    "E210": ("日期写成 2027-06-30，或 2027-06-30 20:00", "write a day as 2027-06-30, a time as 2027-06-30 20:00"),
+    "E211": ("没有叫「{name}」的{what}", "there is no {kind} “{name}”"),
+    "E212": ("每条规则至少要有一个 hit 和一个 pass 测试", "a rule needs at least one hit and one pass test"),
+    "E213": (
+        "handles.yaml 里有不能用的词或字符（空的，或全是符号）：{why}",
+        "handles.yaml has a word that cannot be used (empty, or signs only): {why}",
+    ),
+    "E214": ("测试消息不对：{why}", "this test is no message: {why}"),
+    "E215": ("「{key}」不是一个表情符号", "“{key}” is no emoji"),
+    "E216": ("开始（starts）不早于到期（expires），规则永远不会生效", "starts is not before expires: never in force"),
+    "E301": ("一个条件只写一种：{kinds}", "a condition is of one kind only: {kinds}"),
+    "E302": ("{extra} 只能和 {allowed} 一起写", "{extra} belongs to {allowed} only"),
+    "E303": ("这里至少要有一个条件", "at least one condition is needed here"),
+    "E304": ("正则写法不对（RE2）：{why}", "RE2 refuses this pattern: {why}"),
+    "E304.bytes": ("正则里不能用 \\C：它会把一个汉字切成几段", "no \\C: it cuts characters to pieces"),
+    "E304.together": (
+        "这些正则合起来太大，或互相妨碍；请写得简单些",
+        "together these patterns are too large, or spoil each other",
+    ),
+    "E305": ("这个正则什么都能匹配", "this pattern matches everything"),
+    "E306": (
+        "条件太大：连同护栏 {parts} 项、{deep} 层，最多 {most} 项、{deepest} 层",
+        "too large: {parts} parts and {deep} levels with its guards, at most {most} and {deepest}",
+    ),
+    # policy
+    "E401": ("act（{act}）不能低于 review（{review}）", "act ({act}) is below review ({review})"),
+    "E402": ("处罚阶梯至少要有一级", "a ladder has at least one step"),
+    "E403": ("{why}", "no step of a ladder: {why}"),
+    "E404": ("阶梯名「{name}」只用英文字母、数字和 -", "letters, digits and - only in a ladder's name: “{name}”"),
+    "E405": (
+        "accounts_ever（{ever}）不能大于 members（{members}）",
+        "accounts_ever ({ever}) is more than members ({members})",
+    ),
+}
+
+
+def problem(file: str, line: int, column: int, key: str, near: str = "", /, **said: object) -> RuleProblem:
+    """Word a problem; `near` is what may have been meant."""
+    zh, en = (words.format(**said) for words in PROBLEMS[key])
+    if near:
+        zh, en = f"{zh}（你是不是想写 {near}？）", f"{en} (did you mean {near}?)"
+    return RuleProblem(file, line, column, key.partition(".")[0], zh, en)
