@@ -72,6 +72,8 @@ class Draft(NamedTuple):
     terms: tuple[tuple[Term, Node], ...]
     rules: tuple[tuple[Rule, Node], ...]
     classes: tuple[tuple[str, Node], ...]
+    #: The classes that no rule has to ask for: their terms only stand before shorter ones within them.
+    decoys: frozenset[str]
     guards: Mapping[str, Node]
 
 
@@ -80,7 +82,15 @@ def draft(layers: Sequence[Layer]) -> Draft:
     reading = _Reading(Problems(), layers)
     contents = reading.contents()
     problems = tuple(sorted(set(reading.problems.found)))
-    return Draft(contents, problems, tuple(reading.terms), tuple(reading.rules), tuple(reading.classes), reading.guards)
+    return Draft(
+        contents,
+        problems,
+        tuple(reading.terms),
+        tuple(reading.rules),
+        tuple(reading.classes),
+        frozenset(reading.decoys),
+        reading.guards,
+    )
 
 
 class _Reading:
@@ -91,6 +101,7 @@ class _Reading:
         self.terms: list[tuple[Term, Node]] = []
         self.rules: list[tuple[Rule, Node]] = []
         self.classes: list[tuple[str, Node]] = []
+        self.decoys: set[str] = set()
         self.guards: dict[str, Node] = {}
         self._combined: dict[str, list[Combination]] = {}
         self._layers = [{name: problems.parse(name, raw) for name, raw in sorted(layer.items())} for layer in layers]
@@ -188,7 +199,9 @@ class _Reading:
         for node in self._special("lexicons"):
             for name, child in self._p.entries(node).items():
                 self.classes.append((name, child))
-                entry = self._p.mapping(child, ("说明", "disguised", "terms"), ("说明", "terms"))
+                entry = self._p.mapping(child, ("说明", "disguised", "decoy", "terms"), ("说明", "terms"))
+                if self._p.flag(entry.get("decoy")):
+                    self.decoys.add(name)
                 disguised = self._p.flag(entry.get("disguised"))
                 for item in self._p.items(entry["terms"]) if "terms" in entry else ():
                     term = self._term(name, item, disguised=disguised)

@@ -105,6 +105,71 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         "accounts_ever（{ever}）不能大于 members（{members}）",
         "accounts_ever ({ever}) is more than members ({members})",
     ),
+    # advice
+    "W101": (
+        "「{word}」在 {file} 第 {line} 行已经有了，同一个词库",
+        "“{word}” is in this class already: {file} line {line}",
+    ),
+    "W102": ("「{word}」只有一个字，到处都会撞上", "“{word}” is a single character: it will be met everywhere"),
+    "W103": (
+        "「{word}」太常见（语料里 {often} 次），几乎什么话里都有",
+        "“{word}” is too common ({often} times in the corpus): it is in most talk",
+    ),
+    "W103.alone": (
+        "「{word}」是常见词（语料里 {often} 次），而词库 {name} 里的词单独出现就会让规则命中",
+        "“{word}” is common ({often} times in the corpus), and a term of {name} alone makes a rule hit",
+    ),
+    "W104": ("「{word}」已到期，不再起作用；可以删掉", "“{word}” has expired; delete it"),
+    "W105": (
+        "「{word}」和白名单里的短语一样，永远不会命中",
+        "“{word}” is an allowed phrase, too: it never matches",
+    ),
+    "W201": ("规则 {id} 已到期，不再起作用；请续期或停用（负责人 {owner}）", "the rule {id} has expired ({owner})"),
+    "W202": ("规则 {id} 过了复查日期，请看看还准不准（负责人 {owner}）", "the rule {id} is due for review ({owner})"),
+    "W203": ("规则 {id} 的 {field} 是空的", "the rule {id} has an empty {field}"),
+    "W205.canary": (
+        "规则 {id} 的灰度范围是空的，对谁都不起作用",
+        "the rule {id} is on trial for nobody",
+    ),
+    "W205.score": ("规则 {id} 没有分数，命中也没有用", "the rule {id} has no points: its hits mean nothing"),
+    "W205.spared": (
+        "规则 {id} 永远不会命中：它要找的，总被「{by}」放过",
+        "the rule {id} never hits: whatever it looks for is spared by “{by}”",
+    ),
+    "W205.nowhere": (
+        "规则 {id} 永远不会命中：它要求的频道不可能同时成立",
+        "the rule {id} never hits: no message is in all the channels it asks for",
+    ),
+    "W205.empty": (
+        "规则 {id} 永远不会命中：词库 {name} 里没有还有效的词",
+        "the rule {id} never hits: the lexicon {name} has no terms in force",
+    ),
+    "W206": (
+        "规则 {id} 的条件和 {other} 一样（{file} 第 {line} 行），同一件事会算两次分",
+        "the rule {id} asks for the same as {other} ({file} line {line}): one thing gives points twice",
+    ),
+    "W207": (
+        "规则 {narrow} 命中时 {wide} 一定也命中，分数也一样；留一条就够了",
+        "whenever {narrow} hits, {wide} does, with the same points: one of them will do",
+    ),
+    "W208": (
+        "计数器 {counter} 在规则 {other}（{file} 第 {line} 行）里数的是 {was}，这里却是 {now}；请换个计数器名",
+        "the counter {counter} counts {was} in the rule {other} ({file} line {line}), but {now} here: rename it",
+    ),
+    "W208.layers": (
+        "这里改了计数器 {counter} 的数法：原来（{file} 第 {line} 行）数 {was}，现在数 {now}；请换个计数器名",
+        "this changes what the counter {counter} counts: {was} before ({file} line {line}), {now} now: rename it",
+    ),
+    "W209": (
+        "规则 {id} 的 because 里的 {{{name}}} 不是它用到的词库，会填进别的词",
+        "the rule {id} does not ask for the lexicon {{{name}}} of its because: another word will stand there",
+    ),
+    "W210": ("词库 {name} 没有任何规则用到", "no rule asks for the lexicon {name}"),
+    "W211": ("护栏 {name} 没有任何规则用到", "no rule asks for the guard {name}"),
+    "W212": (
+        "规则 {id} 的 hit 和 pass 里有同一句话：「{text}」",
+        "the rule {id} has one test both as hit and as pass: “{text}”",
+    ),
 }
 
 
