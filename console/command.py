@@ -14,6 +14,8 @@ from console.words import say
 from moderation.errors import QingliuError, RuleSetRejected, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import RenderableType
 
     from moderation.moderator import Moderator
@@ -33,11 +35,21 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except RuleSetRejected as exc:
-            raise told(exc, FINDINGS) from None
+            raise _refused(exc) from None
         except SettingsError as exc:
             raise told(exc, USAGE) from None
         except (Unreachable, StoreUnavailable) as exc:
             raise told(exc, UNREACHABLE) from None
+
+
+def _refused(exc: RuleSetRejected) -> typer.Exit:
+    """Say what is wrong with the rules, a problem a line; return how to exit."""
+    from console.show import visible  # noqa: PLC0415
+
+    for one in exc.problems:
+        words = say(one.message, one.english or one.message)
+        typer.echo(visible(f"{one.file}:{one.line}:{one.column} {one.code} {words}"), err=True)
+    return typer.Exit(FINDINGS)
 
 
 def told(exc: QingliuError, code: int) -> typer.Exit:
@@ -90,6 +102,14 @@ def show(shown: RenderableType) -> None:
     from console.show import printer  # noqa: PLC0415
 
     printer().print(shown)
+
+
+def show_lines(lines: Iterable[RenderableType]) -> None:
+    """Print lines on stdout as they are, however long: who searches them finds them whole."""
+    from console.show import printer  # noqa: PLC0415
+
+    for line in lines:
+        printer().print(line, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

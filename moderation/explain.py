@@ -138,6 +138,13 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
     )
 
 
+def why_not(rules: RuleSet, rule: Rule, event: ChatEvent) -> Missed | None:
+    """Tell how far a rule was from hitting an event, alone; None where nothing of what it looks for is there."""
+    [finding] = Moderator(rules).judge([event])
+    [reading] = Reader(rules).read([event])
+    return _miss(rules, rule, reading, finding.hits)
+
+
 def _scores(rules: RuleSet, finding: decide.Finding) -> list[Score]:
     scores = [_score(rules, label, points) for label, points in decide.scores(finding.hits).items()]
     return sorted(scores, key=lambda s: (s.label != finding.label, -s.points))

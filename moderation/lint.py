@@ -81,9 +81,10 @@ class _Lint:
                 yield _at(node, "W101", word=term.text, file=first.file, line=first.line)
             if len(folded) == 1 and folded.isalnum():
                 yield _at(node, "W102", word=term.text)
+            else:
+                yield from self._common(term, folded, node, alone=term.lexicon in alone)
             if folded in allowed:
                 yield _at(node, "W105", word=term.text)
-            yield from self._common(term, folded, node, alone=term.lexicon in alone)
             if term.until_ms is not None and term.until_ms <= self._now:
                 yield _at(node, "W104", word=term.text)
 
@@ -111,7 +112,7 @@ class _Lint:
             (rule.review_ms, "W202", "review_by"),
         ):
             if when is not None and when <= self._now:
-                yield self._of(rule, key, field, id=rule.id, owner=rule.owner)
+                yield self._of(rule, key, field, id=rule.id, owner=rule.owner or "?")
         for field, said in (("owner", rule.owner), ("说明", rule.note), ("because", rule.because)):
             if not said:
                 yield self._of(rule, "W203", field, id=rule.id, field=field)
@@ -142,10 +143,11 @@ class _Lint:
 
     def _tests(self, rule: Rule) -> Iterator[RuleProblem]:
         hits = {example.events for example in rule.hits}
+        tests = self._places[id(rule)].value["tests"].value
         for example in rule.passes:
             if example.events in hits:
-                node = self._places[id(rule)]
-                yield problem(node.file, example.line, 1, "W212", id=rule.id, text=f"{example.events[-1].text:.40}")
+                place = next(node for node in tests["pass"].value if node.line == example.line)
+                yield _at(place, "W212", id=rule.id, text=f"{example.events[-1].text:.40}")
 
     # --- many rules
 

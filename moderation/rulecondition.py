@@ -146,7 +146,7 @@ class Conditions:
         try:
             compiled = compile_pattern(regex)
         except re2.error as exc:
-            self._p.problem(node, "E304", why=f"{exc!s:.120}")
+            self._p.problem(node, "E304", why=refusal(exc))
             return None
         if "\\C" in regex:
             self._p.problem(node, "E304.bytes")
@@ -211,3 +211,9 @@ def joined(regexes: Sequence[str]) -> Sequence[str]:
     except re2.error:
         return regexes
     return regexes if any("\\Q" in regex for regex in regexes) else [one]
+
+
+def refusal(exc: re2.error) -> str:
+    """Return what RE2 has against a pattern, which it says in bytes."""
+    said = exc.args[0] if exc.args else ""
+    return f"{said.decode(errors='replace') if isinstance(said, bytes) else said:.120}"

@@ -26,7 +26,7 @@ from moderation.handles import HandleFinder, HandleGrammar
 from moderation.pattern import compile_pattern
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
-from moderation.rulecondition import MAX_PATTERN, Conditions, joined
+from moderation.rulecondition import MAX_PATTERN, Conditions, joined, refusal
 from moderation.ruleexample import read_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
@@ -155,7 +155,7 @@ class _Reading:
             try:
                 found = compile_pattern(regex).search("")
             except re2.error as exc:
-                self._p.problem(item, "E304", why=f"{exc!s:.120}")
+                self._p.problem(item, "E304", why=refusal(exc))
             else:
                 if found is None:
                     yield regex
