@@ -7,6 +7,7 @@ wrong are left out here. The words are in moderation.rulewords, under W….
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from moderation.conditions import AllOf, AnyOf, Guard, HandleOf, Lexicon, every
@@ -81,6 +82,8 @@ class _Lint:
                 yield _at(node, "W101", word=term.text, file=first.file, line=first.line)
             if len(folded) == 1 and folded.isalnum():
                 yield _at(node, "W102", word=term.text)
+            elif all(unicodedata.category(char)[0] in "PZ" for char in folded):
+                yield _at(node, "W102.signs", word=term.text)
             else:
                 yield from self._common(term, folded, node, alone=term.lexicon in alone)
             if folded in allowed:

@@ -111,6 +111,7 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         "“{word}” is in this class already: {file} line {line}",
     ),
     "W102": ("「{word}」只有一个字，到处都会撞上", "“{word}” is a single character: it will be met everywhere"),
+    "W102.signs": ("「{word}」里没有字，只有标点", "“{word}” holds no letter, only punctuation"),
     "W103": (
         "「{word}」太常见（语料里 {often} 次），几乎什么话里都有",
         "“{word}” is too common ({often} times in the corpus): it is in most talk",
