@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from console.command import FINDINGS, Json, print_json, settings_of, show, show_lines
+from console.command import FINDINGS, Json, print_json, settings_of, show, show_line
 from console.words import say
 from moderation.errors import SettingsError
 
@@ -50,7 +50,8 @@ def lint(
     if json or format == "json":
         print_json(linting.as_json(report))
     elif format == "text":
-        show_lines(linting.text(report))
+        for line in linting.text(report):
+            show_line(line)
     else:
         sys.stdout.write(linting.github(report) if format == "github" else linting.sarif(report))
     _tell(linting.summary(report))
@@ -68,6 +69,8 @@ def run_tests(
     json: Json = False,
 ) -> None:
     """Exit 0 if all hold, 1 if one does not; drafts are tested, too, rules that are off are not."""
+    from rich.text import Text  # noqa: PLC0415
+
     from console import ruletests  # noqa: PLC0415
 
     try:
@@ -78,7 +81,7 @@ def run_tests(
         print_json(ruletests.as_json(outcome))
     else:
         for part in ruletests.report(outcome):
-            show(part)
+            (show_line if isinstance(part, Text) else show)(part)
     _tell(ruletests.summary(outcome))
     if outcome.failed:
         raise typer.Exit(FINDINGS)

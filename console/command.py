@@ -14,8 +14,6 @@ from console.words import say
 from moderation.errors import QingliuError, RuleSetRejected, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rich.console import RenderableType
 
     from moderation.moderator import Moderator
@@ -104,12 +102,11 @@ def show(shown: RenderableType) -> None:
     printer().print(shown)
 
 
-def show_lines(lines: Iterable[RenderableType]) -> None:
-    """Print lines on stdout as they are, however long: who searches them finds them whole."""
+def show_line(line: RenderableType) -> None:
+    """Print a line on stdout as it is, however long: who searches for it finds it whole."""
     from console.show import printer  # noqa: PLC0415
 
-    for line in lines:
-        printer().print(line, soft_wrap=True)
+    printer().print(line, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -211,11 +211,11 @@ def _rule() -> Schema:
 def _snippet() -> Schema:
     body = {
         "id": "${1:site.new-rule}", "label": "${2:topup}", "说明": "${3:这条管什么}", "owner": "${4:gm-duty}",
-        "status": "draft", "when": {"all": [{"lexicon": "${5:topup_offer}"}, {"handle": "any"}], "within": 40},
+        "status": "shadow", "when": {"all": [{"lexicon": "${5:topup_offer}"}, {"handle": "any"}], "within": 40},
         "unless": [{"guard": "reporting"}, {"guard": "asking"}], "score": 60, "because": "${6:理由}",
         "tests": {"hit": ["${7:要命中的话}"], "pass": ["${8:不能命中的话}"]},
     }  # fmt: skip
-    return {"label": "新规则", "description": "一条完整的规则，从草稿开始", "body": body}
+    return {"label": "新规则", "description": "一条完整的规则，从影子开始", "body": body}
 
 
 def _count() -> Schema:

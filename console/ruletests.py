@@ -66,7 +66,7 @@ def run(directories: Sequence[Path], only: Iterable[str] = (), *, progress: bool
 
 
 def report(outcome: Outcome) -> Iterator[RenderableType]:
-    """Yield what failed: the place, the messages, and why."""
+    """Yield what failed: the place as a line of text, then the messages, and why."""
     for number, trial in enumerate(outcome.failed):
         yield _headline(trial)
         missed = _missed(outcome.rules, trial)
