@@ -14,6 +14,8 @@ from console.words import say
 from moderation.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from console.lexicons import Change
     from moderation.rulefile import Layer
 
@@ -28,10 +30,10 @@ Classes = Annotated[
 ]
 
 
-def _layers(rules: list[Path] | None) -> list[Layer]:
+def _layers(directories: Sequence[Path]) -> list[Layer]:
     from streams.rules import read_layer  # noqa: PLC0415
 
-    return [read_layer(directory) for directory in settings_of(rules).rules]
+    return [read_layer(directory) for directory in directories]
 
 
 @lexicon.command("import", help=say("把表格里的词加进词库", "Put the words of a table into lexicons."))
@@ -60,18 +62,15 @@ def import_words(
 ) -> None:
     """Exit 1 if a row is invalid; the others are put in all the same."""
     from console import sheets  # noqa: PLC0415
-    from console.lexicons import Importing, entries  # noqa: PLC0415
+    from console.lexicons import Importing, entries, target  # noqa: PLC0415
     from console.lint import frequency  # noqa: PLC0415
-    from moderation.rulefile import kind  # noqa: PLC0415
 
-    if into is not None and kind(str(into)) != "lexicons":
-        raise SettingsError(
-            say("--into 要在 lexicons 目录里，如 rules/lexicons/site.yaml", "--into: a file in lexicons/")
-        )
     if note and into is None:
         raise SettingsError(say("--note 要和 --into 一起用", "--note needs --into"))
     words = entries(sheets.read(file), name)
-    importing = Importing(_layers(rules), str(into or ""), note)
+    directories = settings_of(rules).rules
+    layers = _layers(directories)
+    importing = Importing(layers, target(into, layers, directories) if into else "", note)
     _finish(importing.change(words, frequency, time.time_ns() // 1_000_000), write=write, json=json)
 
 
@@ -80,7 +79,7 @@ def dedupe(*, write: Write = False, rules: Rules = None, json: Json = False) -> 
     """Of terms that are the same once folded, the first stays. Exit 1 if some could not be taken out."""
     from console.lexicons import repeated  # noqa: PLC0415
 
-    _finish(repeated(_layers(rules)), write=write, json=json)
+    _finish(repeated(_layers(settings_of(rules).rules)), write=write, json=json)
 
 
 def _finish(change: Change, *, write: bool, json: bool) -> None:
@@ -113,7 +112,7 @@ def template(
     if file.suffix.lower() != ".xlsx":
         raise SettingsError(say("模板要以 .xlsx 结尾", "a template ends in .xlsx"))
     _free(file, force=force)
-    write_xlsx(file, [HEADERS], classes(draft(_layers(rules))), (28, 24, 14, 8))
+    write_xlsx(file, [HEADERS], classes(draft(_layers(settings_of(rules).rules))), (28, 24, 14, 8))
     typer.echo(file)
 
 
@@ -132,7 +131,7 @@ def export(
     from console.sheets import as_csv, write_xlsx  # noqa: PLC0415
     from moderation.rulefile import draft  # noqa: PLC0415
 
-    made = draft(_layers(rules))
+    made = draft(_layers(settings_of(rules).rules))
     rows = table(made, names or ())
     if str(file) == "-":
         sys.stdout.buffer.write(as_csv(rows))
@@ -150,3 +149,5 @@ def export(
 def _free(file: Path, *, force: bool) -> None:
     if file.exists() and not force:
         raise SettingsError(say(f"{file} 已经有了；换个名字，或加 --force", f"{file} exists; --force overwrites it"))
+    if not file.absolute().parent.is_dir():
+        raise SettingsError(say(f"没有文件夹 {file.parent}", f"there is no directory {file.parent}"))

@@ -76,13 +76,18 @@ class Change(NamedTuple):
             yield from difflib.unified_diff(before, after, file, file, lineterm="", n=1)
 
     def write(self) -> None:
-        """Replace each file by its new content, whole or not at all."""
-        for file, (_, new) in self.files.items():
+        """Replace each file by its new content, whole or not at all. Raises SettingsError where that cannot be."""
+        for file, (old, new) in self.files.items():
             path = Path(file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f".{path.name}.new")
-            fresh.write_bytes(new)
-            fresh.replace(path)
+            try:
+                if path.exists() and path.read_bytes() != old:
+                    raise SettingsError(say(f"{file} 刚被别人改过；再来一次", f"{file} changed meanwhile; do it again"))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fresh = path.with_name(f".{path.name}.new")
+                fresh.write_bytes(new)
+                fresh.replace(path)
+            except OSError as exc:
+                raise SettingsError(f"{file}: {exc.strerror}") from None
 
 
 # --- from a table
@@ -177,7 +182,7 @@ class Importing:
             by_file.setdefault(self._file(entry.lexicon), {}).setdefault(entry.lexicon, []).append(entry)
         files, lines = dict[str, tuple[bytes, bytes]](), dict[tuple[str, int], int]()
         for file, classes in by_file.items():
-            edit = _Edit(self._old.get(file, b""))
+            edit = _Edit(file, self._old.get(file, b""))
             for name, several in classes.items():
                 node = self._class(file, name)
                 if node is None:
@@ -200,9 +205,12 @@ class Importing:
 class _Edit:
     """Lines put into, and taken out of, the text of a file."""
 
-    def __init__(self, old: bytes) -> None:
+    def __init__(self, file: str, old: bytes) -> None:
         self.old = old
-        text = old.decode("utf-8")
+        try:
+            text = old.decode("utf-8")
+        except UnicodeDecodeError:
+            raise SettingsError(say(f"{file} 不是 UTF-8，请先另存", f"{file} is no UTF-8")) from None
         self._lines = [line for line in _LINES.findall(text) if line]
         self._end = "\r\n" if "\r\n" in text else "\n"
         if self._lines and not self._lines[-1].endswith(("\n", "\r")):
@@ -287,7 +295,8 @@ def repeated(layers: Sequence[Layer]) -> Change:
     """Take out terms that stand in their class already, before them; those with other options stay, and are told."""
     made, told = draft(layers), list[Entry]()
     first: dict[tuple[str, str], tuple[object, Node]] = {}
-    edits = {file: _Edit(raw) for layer in layers for file, raw in layer.items() if kind(file) == "lexicons"}
+    raw = {file: content for layer in layers for file, content in layer.items()}
+    edits = {file: _Edit(file, raw[file]) for file in {node.file for _, node in made.terms}}
     for term, node in made.terms:
         options = (term.until_ms, term.disguised)
         before, place = first.setdefault((term.lexicon, fold(term.text).text.strip()), (options, node))
@@ -303,8 +312,25 @@ def repeated(layers: Sequence[Layer]) -> Change:
                 result="invalid", why=f"{entry.why} " + say("和别的词在同一行，没有动", "shares its line: it stays")
             )
         told.append(entry)
-    files = {file: (edit.old, new) for file, edit in edits.items() if (new := edit.new()) != edit.old}
+    files = {file: (edit.old, new) for file, edit in sorted(edits.items()) if (new := edit.new()) != edit.old}
     return Change(tuple(told), files)
+
+
+def target(into: Path, layers: Sequence[Layer], directories: Sequence[Path]) -> str:
+    """Return the name under which a file of new words is known, or will be. Raises SettingsError for one never read."""
+    known = {Path(file).resolve(): file for layer in layers for file in layer}
+    place = into.resolve()
+    if place in known and kind(known[place]) == "lexicons":
+        return known[place]
+    inside = any(place.is_relative_to(directory.resolve()) for directory in directories)
+    if not inside or into.exists() or into.suffix != ".yaml" or kind(into.as_posix()) != "lexicons":
+        raise SettingsError(
+            say(
+                f"--into {into}：要是规则目录（--rules）里 lexicons 文件夹下的 .yaml 文件",
+                f"--into {into}: a .yaml file in the lexicons folder of one of the directories of rules (--rules)",
+            )
+        )
+    return str(into)
 
 
 def table(made: Draft, names: Sequence[str]) -> list[tuple[str, ...]]:

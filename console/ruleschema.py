@@ -18,11 +18,11 @@ from moderation.actions import Field, HandleType, Label
 from moderation.alike import DISGUISES
 from moderation.context import FACTS, TIERS
 from moderation.handles import HandleGrammar
+from moderation.lexiconfile import MAX_TERM
 from moderation.policy import CampaignPolicy
 from moderation.reading import SIGNALS
 from moderation.rule import CountBy, Distinct, Status
 from moderation.rulecondition import MAX_PATTERN
-from moderation.rulefile import MAX_TERM
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
 
 Schema = dict[str, Any]

@@ -31,6 +31,9 @@ _DIGITS: Final = 10**15
 #: A cell that begins with one of these is a formula to a spreadsheet that opens the file.
 RISKY: Final = ("=", "+", "-", "@", "\t", "\r")
 _FORMULA: Final = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="[A-Z]+([0-9]+)"[^>]*>\s*<(?:\w+:)?f\b')
+_CELL: Final = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]+)([0-9]+)"')
+#: A sheet is unpacked whole, its empty cells too: one cell at its far end would take all memory.
+MOST_ROWS: Final = 100_000
 _FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\b[^>]*?\b\w+:id="([^"]+)"')
 
 
@@ -85,6 +88,10 @@ def _formulas(path: Path) -> frozenset[int]:
         target = names.get(first[1], b"") if first else b""
         sheet = target.decode().lstrip("/")
         content = book.read(sheet if sheet.startswith("xl/") else f"xl/{sheet}")
+    if any(len(column) > 1 or int(row) > MOST_ROWS for column, row in _CELL.findall(content)):
+        raise SettingsError(
+            say(f"{path}: 太大，最多 {MOST_ROWS} 行、26 列", f"{path}: too large: {MOST_ROWS} rows, 26 columns at most")
+        )
     return frozenset(map(int, _FORMULA.findall(content)))
 
 

@@ -7,6 +7,7 @@ key written twice. One `Problems` gathers all there is to say about a rule set; 
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta, timezone
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from moderation.errors import RuleProblem
 
+_CHINA: Final = timezone(timedelta(hours=8))
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 120_000
 MAX_DEPTH: Final = 12
@@ -175,6 +177,19 @@ class Problems:
         self.problem(node, key, near, value=f"{value:.30}", options="、".join(allowed))
         return default
 
+    def day(self, node: Node | None, *, first: bool = False) -> int | None:
+        """Return when a day in China ends (begins, if `first`), or that minute, in milliseconds since 1970."""
+        if node is None:
+            return None
+        said = self.text(node)
+        try:
+            at = datetime.strptime(said, "%Y-%m-%d %H:%M").replace(tzinfo=_CHINA) if ":" in said else _midnight(said)
+            moment = at if first or ":" in said else at + timedelta(days=1)
+        except (ValueError, OverflowError):
+            self.problem(node, "E210")
+            return None
+        return int(moment.timestamp() * 1000)
+
 
 class _Tree:
     """Builds the nodes of a document from parser events, within the limits above."""
@@ -263,3 +278,7 @@ class _Tree:
 def nearest(word: str, options: Iterable[str]) -> str:
     """Return the option that may have been meant; empty where none is near."""
     return next(iter(get_close_matches(word, tuple(options), n=1, cutoff=0.6)), "")
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(), _CHINA)

@@ -53,7 +53,9 @@ class _Lint:
         #: The rules that say what was meant; of those of one id the one that is in force.
         self._rules = list({rule.id: rule for rule, _ in sound}.values())
         self._all = [rule for rule, _ in sound]
-        self._classes = {term.lexicon for term, _ in draft.terms} | {name for name, _ in draft.classes}
+        alive = {term.lexicon for term, _ in draft.terms if term.until_ms is None or term.until_ms > now_ms}
+        #: The classes of which no term is in force.
+        self._empty = sorted({name for name, _ in draft.classes} - alive)
 
     def advice(self) -> Iterator[RuleProblem]:
         yield from self._terms()
@@ -131,9 +133,7 @@ class _Lint:
             yield self._of(rule, "W205.spared", "unless", id=rule.id, by=_named(spared))
         elif nowhere(rule):
             yield self._of(rule, "W205.nowhere", "context", id=rule.id)
-        live = {term.lexicon for term, _ in self._draft.terms if term.until_ms is None or term.until_ms > self._now}
-        empty = sorted({name for name, _ in self._draft.classes} - live)
-        for name in empty:
+        for name in self._empty:
             if any(_asks_only(clause, name) for clause in _needed(rule)):
                 yield self._of(rule, "W205.empty", "when", id=rule.id, name=name)
 

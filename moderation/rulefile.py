@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 import msgspec
 import re2
 
 from moderation.actions import Label
-from moderation.combination import MARKS, Combination, combine
 from moderation.document import Node, Problems
 from moderation.errors import RuleSetRejected
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
+from moderation.lexiconfile import MAX_TERM, Lexicons
 from moderation.pattern import compile_pattern
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
@@ -37,14 +36,11 @@ if TYPE_CHECKING:
 
 Layer = Mapping[str, bytes]
 _SPECIAL: Final = ("policy.yaml", "game.yaml", "handles.yaml", "allowlist.yaml", "guards.yaml")
-_CHINA: Final = timezone(timedelta(hours=8))
 _RULE: Final = (
     "id", "label", "说明", "owner", "status", "when", "unless", "context", "count", "score", "boosts", "because",
     "starts", "expires", "review_by", "budget", "canary", "tests",
 )  # fmt: skip
 _NEEDED: Final = ("id", "label", "说明", "owner", "status", "score", "because", "tests")
-#: Longest term; nobody writes longer ones, and jieba's window is 8 characters each side.
-MAX_TERM: Final = 32
 
 
 def load(layers: Sequence[Layer], *, plain: bool = False) -> RuleSet:
@@ -85,10 +81,10 @@ def draft(layers: Sequence[Layer]) -> Draft:
     return Draft(
         contents,
         problems,
-        tuple(reading.terms),
+        tuple(reading.lexicons.terms),
         tuple(reading.rules),
-        tuple(reading.classes),
-        frozenset(reading.decoys),
+        tuple(reading.lexicons.classes),
+        frozenset(reading.lexicons.decoys),
         reading.guards,
     )
 
@@ -98,21 +94,18 @@ class _Reading:
 
     def __init__(self, problems: Problems, layers: Sequence[Layer]) -> None:
         self.problems = self._p = problems
-        self.terms: list[tuple[Term, Node]] = []
+        self.lexicons = Lexicons(problems)
         self.rules: list[tuple[Rule, Node]] = []
-        self.classes: list[tuple[str, Node]] = []
-        self.decoys: set[str] = set()
         self.guards: dict[str, Node] = {}
-        self._combined: dict[str, list[Combination]] = {}
         self._layers = [{name: problems.parse(name, raw) for name, raw in sorted(layer.items())} for layer in layers]
 
     def contents(self) -> Contents | None:
         game = self._merged("game.yaml")
-        terms = [*self._lexicons(), *self._game_terms(game)]
-        classes = {t.lexicon for t in terms} | {name for name, _ in self.classes}
+        terms = self.lexicons.read([*self._special("lexicons")], game)
+        classes = {t.lexicon for t in terms} | {name for name, _ in self.lexicons.classes}
         guards: dict[str, Condition] = {}
         whole = not any(node.unread and self._said_of(file) for layer in self._layers for file, node in layer.items())
-        conditions = Conditions(self._p, classes, guards, self._combined, whole=whole)
+        conditions = Conditions(self._p, classes, guards, self.lexicons.combined, whole=whole)
         for node in self._special("guards.yaml"):
             for name, child in self._p.entries(node).items():
                 self.guards[name] = child
@@ -131,7 +124,7 @@ class _Reading:
             return None
         return Contents(
             tuple(rules.values()),
-            tuple(terms),
+            terms,
             guards,
             policy,
             grammar,
@@ -194,67 +187,6 @@ class _Reading:
     def _said_of(self, file: str) -> bool:
         return any(one.file == file for one in self._p.found)
 
-    def _lexicons(self) -> Iterator[Term]:
-        seen: dict[tuple[str, str], Node] = {}
-        for node in self._special("lexicons"):
-            for name, child in self._p.entries(node).items():
-                self.classes.append((name, child))
-                entry = self._p.mapping(child, ("说明", "disguised", "decoy", "terms"), ("说明", "terms"))
-                if self._p.flag(entry.get("decoy")):
-                    self.decoys.add(name)
-                disguised = self._p.flag(entry.get("disguised"))
-                for item in self._p.items(entry["terms"]) if "terms" in entry else ():
-                    term = self._term(name, item, disguised=disguised)
-                    if term:
-                        self.terms.append((term, item))
-                        if not self._repeated(seen, (name, fold(term.text).text), item):
-                            yield from self._parts(term, item)
-
-    def _parts(self, term: Term, item: Node) -> Iterator[Term]:
-        """Yield the term, or the words of a combination: these are terms of classes of their own."""
-        if not MARKS.search(term.text):
-            yield term
-            return
-        try:
-            made = combine(term)
-        except ValueError:
-            self._p.problem(item, "E205", word=term.text)
-        else:
-            self._combined.setdefault(term.lexicon, []).append(made)
-            yield from made.terms
-
-    def _repeated(self, seen: dict[tuple[str, str], Node], key: tuple[str, str], item: Node) -> bool:
-        first = seen.setdefault(key, item)
-        if first is not item and first.file == item.file:
-            self._p.problem(item, "E203", line=first.line, folded=key[1])
-        return first is not item
-
-    def _term(self, lexicon: str, item: Node, *, disguised: bool = False) -> Term | None:
-        until = None
-        text = item
-        if isinstance(item.value, dict):
-            entry = self._p.mapping(item, ("term", "until", "disguised"), ("term",))
-            text, until = entry.get("term", item), self._day(entry.get("until"))
-            disguised = self._p.flag(entry["disguised"]) if "disguised" in entry else disguised
-        word = self._p.text(text, most=MAX_TERM)
-        folded = fold(word).text.strip()
-        if not folded:
-            self._p.problem(item, "E204", word=word)
-            return None
-        return Term(word, lexicon, until, disguised)
-
-    def _game_terms(self, game: Node) -> Iterator[Term]:
-        """Turn the game's own names and its rivals' into the classes own_game and rival_game."""
-        entry = self._p.mapping(game, ("own_names", "rival_names", "markup", "emoji"), ("own_names", "rival_names"))
-        for key, lexicon in (("own_names", "own_game"), ("rival_names", "rival_game")):
-            for item in self._p.items(entry[key]) if key in entry else ():
-                term = self._term(lexicon, item)
-                if term and MARKS.search(term.text):
-                    self._p.problem(item, "E205.plain")
-                elif term:
-                    yield term
-            yield Term("\x00", lexicon)  # the class exists even where the list is empty; NUL folds to nothing
-
     def _grammar(self, node: Node) -> HandleGrammar | None:
         try:
             grammar = msgspec.convert(node.data(), HandleGrammar, strict=False)
@@ -297,9 +229,9 @@ class _Reading:
             context=conditions.contexts(e.get("context")),
             count=self._count(e.get("count")),
             boosts=tuple(self._boosts(e.get("boosts"), conditions)),
-            starts_ms=self._day(e.get("starts"), first=True),
-            expires_ms=self._day(e.get("expires")),
-            review_ms=self._day(e.get("review_by")),
+            starts_ms=p.day(e.get("starts"), first=True),
+            expires_ms=p.day(e.get("expires")),
+            review_ms=p.day(e.get("review_by")),
             budget=p.integer(budget, 0, 1, MOST_SPENT) if budget else None,
             canary=self._canary(e.get("canary")),
             file=node.file,
@@ -351,23 +283,6 @@ class _Reading:
             return None
         e = self._p.mapping(node, ("servers", "percent"))
         return Canary(frozenset(self._p.texts(e.get("servers"))), self._p.integer(e.get("percent"), 0, 0, 100))
-
-    def _day(self, node: Node | None, *, first: bool = False) -> int | None:
-        """Return when a day in China ends (begins, if `first`), or that minute, in milliseconds since 1970."""
-        if node is None:
-            return None
-        said = self._p.text(node)
-        try:
-            at = datetime.strptime(said, "%Y-%m-%d %H:%M").replace(tzinfo=_CHINA) if ":" in said else _midnight(said)
-            moment = at if first or ":" in said else at + timedelta(days=1)
-        except (ValueError, OverflowError):
-            self._p.problem(node, "E210")
-            return None
-        return int(moment.timestamp() * 1000)
-
-
-def _midnight(day: str) -> datetime:
-    return datetime.combine(date.fromisoformat(day), time(), _CHINA)
 
 
 def kind(file: str) -> str:

@@ -258,6 +258,39 @@ def test_nothing_stands_twice_in_what_is_shipped() -> None:
     assert repeated([files]).entries == ()
 
 
+def test_words_go_nowhere_but_where_a_rule_set_reads_them(site: Path, tmp_path: Path) -> None:
+    table = tmp_path / "a.txt"
+    table.write_text("新词", "utf-8")
+    (site / "lexicons" / ".hidden.yaml").write_text("precious", "utf-8")
+    for into in ("elsewhere/lexicons/x.yaml", "site/rules.yaml", "site/lexicons/x.txt", "site/lexicons/.hidden.yaml"):
+        args = ("--class", "more", "--into", str(tmp_path / into), "--rules", str(site), "--write")
+        assert run("lexicon", "import", str(table), *args).exit_code == 2, into
+    other = site.parent / "other" / ".." / "site" / "lexicons" / "all.yaml"  # the same file by another name
+    (site.parent / "other").mkdir()
+    before = (site / FILE).read_text("utf-8")
+    args = ("--class", "more", "--into", str(other), "--rules", str(site), "--write")
+    assert run("lexicon", "import", str(table), *args).exit_code == 0
+    assert (site / FILE).read_text("utf-8") == before + "    - 新词\n"
+
+
+def test_a_file_that_somebody_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "lexicons" / "own.yaml"
+    file.parent.mkdir()
+    file.write_text("# newer\n" + WORDS, "utf-8")
+    made = Change((), {str(file): (WORDS.encode(), b"stale")})
+    with pytest.raises(SettingsError, match="own"):
+        made.write()
+    assert file.read_text("utf-8") == "# newer\n" + WORDS
+
+
+def test_a_sheet_with_a_cell_at_its_far_end_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    with Workbook(str(path)) as book:
+        book.add_worksheet().write(1_048_575, 16_383, "x")
+    with pytest.raises(SettingsError, match="xlsx"):
+        sheets.read(path)
+
+
 # --- combinations
 
 
