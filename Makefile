@@ -42,6 +42,7 @@ format: .venv/ready
 
 contracts: .venv/ready
 	$(BIN)/qingliu schema --write docs/contracts
+	$(BIN)/qingliu schema --rules --write rules/schema
 
 # uv installs exactly what uv.lock names; it comes from the package index like everything else.
 .venv/ready: pyproject.toml uv.lock

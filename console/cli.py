@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import Unreachable, cli_appeals, cli_audit, cli_campaigns, cli_contract, cli_letters, cli_orders
+from console import (
+    Unreachable,
+    cli_appeals,
+    cli_audit,
+    cli_campaigns,
+    cli_contract,
+    cli_letters,
+    cli_lexicon,
+    cli_orders,
+    cli_rules,
+)
 from console.command import (
     FINDINGS,
     UNREACHABLE,
@@ -50,6 +60,8 @@ app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")
 app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_contract.contract, name="contract")
+app.add_typer(cli_rules.rules, name="rules")
+app.add_typer(cli_lexicon.lexicon, name="lexicon")
 
 
 def main() -> None:
@@ -216,16 +228,22 @@ def _verdict(checks: list[Check]) -> int:
 
 @app.command(help=say("导出接口契约", "Print or write the published contracts."))
 def schema(
-    *, write: Annotated[Path | None, typer.Option(metavar="DIR", help=say("写到目录", "Write them into DIR."))] = None
+    *,
+    write: Annotated[Path | None, typer.Option(metavar="DIR", help=say("写到目录", "Write them into DIR."))] = None,
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help=say("规则文件的 JSON Schema，给编辑器用", "Those of rule files.")),
+    ] = False,
 ) -> None:
     """Print every contract as one JSON object, file name to text, or write the files and print their paths."""
-    from console import contracts  # noqa: PLC0415
+    from console import contracts, ruleschema  # noqa: PLC0415
 
+    made = ruleschema.documents() if rules else contracts.documents()
     if write is None:
-        print_json(contracts.documents())
+        print_json(made)
         return
     try:
-        for path in contracts.write(write):
+        for path in contracts.write(write, made):
             typer.echo(path)
     except OSError as exc:
         raise SettingsError(f"--write {write}: {exc.strerror}") from None

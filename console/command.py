@@ -33,11 +33,21 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except RuleSetRejected as exc:
-            raise told(exc, FINDINGS) from None
+            raise _refused(exc) from None
         except SettingsError as exc:
             raise told(exc, USAGE) from None
         except (Unreachable, StoreUnavailable) as exc:
             raise told(exc, UNREACHABLE) from None
+
+
+def _refused(exc: RuleSetRejected) -> typer.Exit:
+    """Say what is wrong with the rules, a problem a line; return how to exit."""
+    from console.show import visible  # noqa: PLC0415
+
+    for one in exc.problems:
+        words = say(one.message, one.english or one.message)
+        typer.echo(visible(f"{one.file}:{one.line}:{one.column} {one.code} {words}"), err=True)
+    return typer.Exit(FINDINGS)
 
 
 def told(exc: QingliuError, code: int) -> typer.Exit:
@@ -107,6 +117,13 @@ def show(shown: RenderableType) -> None:
     from console.show import printer  # noqa: PLC0415
 
     printer().print(shown)
+
+
+def show_line(line: RenderableType) -> None:
+    """Print a line on stdout as it is, however long: who searches for it finds it whole."""
+    from console.show import printer  # noqa: PLC0415
+
+    printer().print(line, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -24,6 +24,7 @@ from moderation.signature import HEADER
 from streams.settings import Topics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ASYNCAPI: Final = "asyncapi.yaml"
@@ -71,12 +72,12 @@ def documents() -> dict[str, str]:
     return made | {ASYNCAPI: _yaml(asyncapi())}
 
 
-def write(directory: Path) -> list[Path]:
-    """Write every document into `directory`, made if it is not there; return their paths."""
+def write(directory: Path, made: Mapping[str, str]) -> list[Path]:
+    """Write documents into `directory`, made if it is not there; return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in documents().items():
+    for name, text in made.items():
         (directory / name).write_text(text, encoding="utf-8", newline="\n")
-    return [directory / name for name in documents()]
+    return [directory / name for name in made]
 
 
 # --- JSON Schema

@@ -7,6 +7,7 @@ key written twice. One `Problems` gathers all there is to say about a rule set; 
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta, timezone
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,11 +23,14 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from moderation.errors import RuleProblem
+from moderation.rulewords import problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from moderation.errors import RuleProblem
+
+_CHINA: Final = timezone(timedelta(hours=8))
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 120_000
 MAX_DEPTH: Final = 12
@@ -53,6 +57,18 @@ class Node:
             return {key: child.data() for key, child in self.value.items()}
         return self.value
 
+    @property
+    def unread(self) -> bool:
+        """Tell whether it stands for a file that holds nothing, or could not be parsed, which was said already."""
+        return self.line == 0 and self.value == "" and self.plain
+
+    @property
+    def last_line(self) -> int:
+        """Return the line on which the last value within begins."""
+        children = self.value.values() if isinstance(self.value, dict) else self.value
+        inside = () if isinstance(self.value, str) else (child.last_line for child in children)
+        return max(inside, default=self.line)
+
 
 class Problems:
     """Typed access to nodes that notes what is wrong instead of raising, so that all is said at once."""
@@ -60,61 +76,58 @@ class Problems:
     def __init__(self) -> None:
         self.found: list[RuleProblem] = []
 
-    def problem(self, node: Node, code: str, message: str) -> None:
-        """Note a problem at `node`."""
-        self.found.append(RuleProblem(node.file, node.line, node.column, code, message))
+    def problem(self, node: Node, key: str, near: str = "", /, **said: object) -> None:
+        """Note a problem at `node`: its key in `rulewords.PROBLEMS`, what fills the words, what may have been meant."""
+        self.found.append(problem(node.file, node.line, node.column, key, near, **said))
 
     def parse(self, file: str, content: bytes) -> Node:
         """Parse one file; an empty node where it cannot be."""
         whole = Node("", file, 0, 0, plain=True)
         if len(content) > MAX_BYTES:
-            self.problem(whole, "E001", f"文件 {len(content)} 字节，最多 {MAX_BYTES} 字节；请拆成几个文件")
+            self.problem(whole, "E001.bytes", size=len(content), most=MAX_BYTES)
             return whole
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
-            self.problem(whole, "E002", f"不是 UTF-8 文本（第 {exc.start} 字节），请用 UTF-8 编码另存")
+            self.problem(whole, "E002", at=exc.start)
             return whole
         try:
             return _Tree(self, file, text).root or whole
         except MarkedYAMLError as exc:
             mark = exc.problem_mark or exc.context_mark
             place = Node("", file, mark.line + 1, mark.column + 1) if mark else whole
-            self.problem(
-                place, "E003", f"YAML 格式不对：{exc.problem or exc.context}（常见原因：缩进、漏了空格、用了 Tab）"
-            )
+            self.problem(place, "E003", why=exc.problem or exc.context)
         except (YAMLError, ValueError, OverflowError, RecursionError) as exc:
-            self.problem(whole, "E003", f"YAML 格式不对：{str(exc).splitlines()[0]:.100}")
+            self.problem(whole, "E003", why=f"{str(exc).splitlines()[0]:.100}")
         return whole
 
     def mapping(self, node: Node, known: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Node]:
         """Return the entries of a mapping; unknown and missing keys are problems. Empty where it is no mapping."""
         if not isinstance(node.value, dict):
-            self.problem(node, "E101", "这里应是「键: 值」的形式")
-            return {}
+            return self.entries(node)
         allowed = tuple(known)
         for key in node.value:
             if key not in allowed:
-                self.problem(node.keys[key], "E102", f"未知字段 {key}{suggest(key, allowed)}")
+                self.problem(node.keys[key], "E102", nearest(key, allowed), key=f"{key:.40}")
         for key in needed:
             if key not in node.value:
-                self.problem(node, "E103", f"缺少字段 {key}")
+                self.problem(node, "E103", key=key)
         return {key: child for key, child in node.value.items() if key in allowed}
 
     def entries(self, node: Node) -> dict[str, Node]:
         """Return the entries of a mapping whose keys the moderator chooses."""
         if isinstance(node.value, dict):
             return dict(node.value)
-        self.problem(node, "E101", "这里应是「键: 值」的形式")
+        if not node.unread:
+            self.problem(node, "E101")
         return {}
 
     def items(self, node: Node) -> list[Node]:
         """Return the items of a list; nothing where it is none."""
         if isinstance(node.value, list):
             return node.value
-        if node.value == "" and node.plain:
-            return []
-        self.problem(node, "E104", "这里应是列表（每项前加「- 」）")
+        if not (node.value == "" and node.plain):
+            self.problem(node, "E104")
         return []
 
     def text(self, node: Node | None, *, most: int = 1000) -> str:
@@ -122,10 +135,10 @@ class Problems:
         if node is None:
             return ""
         if not isinstance(node.value, str):
-            self.problem(node, "E105", "这里应是一段文字")
+            self.problem(node, "E105")
             return ""
         if len(node.value) > most:
-            self.problem(node, "E106", f"太长：{len(node.value)} 字，最多 {most} 字")
+            self.problem(node, "E106", size=len(node.value), most=most)
         return node.value.strip()
 
     def texts(self, node: Node | None) -> list[str]:
@@ -143,10 +156,10 @@ class Problems:
         try:
             number = int(self.text(node))
         except ValueError:
-            self.problem(node, "E107", f"这里应是整数，却是「{node.value!s:.20}」")
+            self.problem(node, "E107", value=f"{node.value!s:.20}")
             return default
         if not low <= number <= high:
-            self.problem(node, "E108", f"{number} 超出范围 {low}–{high}")
+            self.problem(node, "E108", number=number, low=low, high=high)
         return number
 
     def flag(self, node: Node | None) -> bool:
@@ -160,10 +173,22 @@ class Problems:
         allowed, value = tuple(options), self.text(node)
         if value in allowed:
             return value
-        self.problem(
-            node, "E109", f"「{value:.30}」不在可选值之中{suggest(value, allowed) or '：' + '、'.join(allowed)}"
-        )
+        near, key = nearest(value, allowed), "E109.options" if len(allowed) < 12 else "E109"
+        self.problem(node, key, near, value=f"{value:.30}", options="、".join(allowed))
         return default
+
+    def day(self, node: Node | None, *, first: bool = False) -> int | None:
+        """Return when a day in China ends (begins, if `first`), or that minute, in milliseconds since 1970."""
+        if node is None:
+            return None
+        said = self.text(node)
+        try:
+            at = datetime.strptime(said, "%Y-%m-%d %H:%M").replace(tzinfo=_CHINA) if ":" in said else _midnight(said)
+            moment = at if first or ":" in said else at + timedelta(days=1)
+        except (ValueError, OverflowError):
+            self.problem(node, "E210")
+            return None
+        return int(moment.timestamp() * 1000)
 
 
 class _Tree:
@@ -180,14 +205,14 @@ class _Tree:
         for event in YAML(typ="safe", pure=True).parse(text):
             documents += isinstance(event, DocumentStartEvent)
             if documents > 1:
-                self._refuse(event, "E004", "一个文件只能有一份内容，请去掉「---」分隔")
+                self._refuse(event, "E004")
             if self._refused:
                 return
             self._take(event)
 
     def _take(self, event: Any) -> None:
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            self._refuse(event, "E005", "不允许使用锚点与引用（& 和 *）；以 * 或 & 开头的词请加引号")
+            self._refuse(event, "E005")
         elif isinstance(event, ScalarEvent):
             self._scalar(event)
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
@@ -197,19 +222,19 @@ class _Tree:
 
     def _scalar(self, event: Any) -> None:
         if event.tag is not None and not any(event.implicit):
-            self._refuse(event, "E006", "不允许使用标签（!）；以 ! 开头的词请加引号")
+            self._refuse(event, "E006")
             return
         if not event.value.isprintable() and any("\ud800" <= char <= "\udfff" for char in event.value):
-            self._refuse(event, "E009", "文字里有半个字符（\\uD800–\\uDFFF），请改成完整的字")
+            self._refuse(event, "E009")
             return
         self._place(self._node(event, event.value, plain=not event.style))
 
     def _start(self, event: Any) -> None:
         if event.tag is not None and not event.implicit:
-            self._refuse(event, "E006", "不允许使用标签（!）")
+            self._refuse(event, "E006")
             return
         if len(self._open) >= MAX_DEPTH:
-            self._refuse(event, "E007", f"嵌套超过 {MAX_DEPTH} 层")
+            self._refuse(event, "E007", most=MAX_DEPTH)
             return
         node = self._node(event, {} if isinstance(event, MappingStartEvent) else [])
         self._open.append((node, []))
@@ -225,11 +250,9 @@ class _Tree:
     def _fill(self, node: Node, children: list[Node]) -> None:
         for key, value in zip(children[::2], children[1::2], strict=True):
             if not isinstance(key.value, str):
-                self._problems.problem(key, "E101", "键应是一段文字")
+                self._problems.problem(key, "E101.key")
             elif key.value in node.value:
-                self._problems.problem(
-                    key, "E008", f"字段 {key.value} 写了两次（上一次在第 {node.keys[key.value].line} 行）"
-                )
+                self._problems.problem(key, "E008", key=f"{key.value:.40}", line=node.keys[key.value].line)
             else:
                 node.value[key.value], node.keys[key.value] = value, key
 
@@ -242,17 +265,20 @@ class _Tree:
     def _node(self, event: Any, value: Any, *, plain: bool = False) -> Node:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            self._refuse(event, "E001", f"内容超过 {MAX_NODES} 项；请拆成几个文件")
+            self._refuse(event, "E001", most=MAX_NODES)
         return Node(value, self._file, event.start_mark.line + 1, event.start_mark.column + 1, plain=plain)
 
-    def _refuse(self, event: Any, code: str, message: str) -> None:
+    def _refuse(self, event: Any, key: str, **said: object) -> None:
         if not self._refused:
             mark = event.start_mark
-            self._problems.problem(Node("", self._file, mark.line + 1, mark.column + 1), code, message)
+            self._problems.problem(Node("", self._file, mark.line + 1, mark.column + 1), key, **said)
         self._refused, self.root = True, None
 
 
-def suggest(word: str, options: Iterable[str]) -> str:
-    """Return a Chinese "did you mean", or nothing where no option is near."""
-    near = get_close_matches(word, tuple(options), n=1, cutoff=0.6)
-    return f"（你是不是想写 {near[0]}？）" if near else ""
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Return the option that may have been meant; empty where none is near."""
+    return next(iter(get_close_matches(word, tuple(options), n=1, cutoff=0.6)), "")
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(), _CHINA)

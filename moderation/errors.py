@@ -13,7 +13,7 @@ SettingsError       the environment is wrong                whoever starts the p
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class QingliuError(Exception):
@@ -52,13 +52,22 @@ class EventError(QingliuError):
 
 
 class RuleProblem(NamedTuple):
-    """One thing wrong in a rule file. `line` and `column` count from 1; 0 means the whole file."""
+    """One thing wrong in a rule file. `line` and `column` count from 1; 0 means the whole file.
+
+    `code` is stable: E… keeps a rule set from being used, W… does not. `message` is Chinese, `english` may be empty.
+    """
 
     file: str
     line: int
     column: int
     code: str
     message: str
+    english: str = ""
+
+    @property
+    def severity(self) -> Literal["error", "warning"]:
+        """Tell whether it keeps a rule set from being used."""
+        return "warning" if self.code.startswith("W") else "error"
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column} {self.code} {self.message}"

@@ -138,6 +138,13 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
     )
 
 
+def why_not(rules: RuleSet, rule: Rule, event: ChatEvent) -> Missed | None:
+    """Tell how far a rule was from hitting an event, alone; None where nothing of what it looks for is there."""
+    [finding] = Moderator(rules).judge([event])
+    [reading] = Reader(rules).read([event])
+    return _miss(rules, rule, reading, finding.hits)
+
+
 def _scores(rules: RuleSet, finding: decide.Finding) -> list[Score]:
     scores = [_score(rules, label, points) for label, points in decide.scores(finding.hits).items()]
     return sorted(scores, key=lambda s: (s.label != finding.label, -s.points))
@@ -235,7 +242,7 @@ def _parts(rule: Rule) -> Iterator[Condition]:
 def _unmet(rule: Rule, reading: Reading) -> Iterator[str]:
     """Yield what a rule lacks although all its parts are there."""
     if not rule.in_force(reading.event):
-        yield "已到期，或不在灰度范围"
+        yield "未到开始日、已到期，或不在灰度范围"
     if isinstance(rule.when, AllOf) and rule.when.within is not None:
         [hull] = msgspec.structs.replace(rule.when, within=None).find(reading)
         if reading.wider(hull, rule.when.within):

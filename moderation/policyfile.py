@@ -33,7 +33,7 @@ _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days
 _LABEL: Final = ("review", "act", "ladder", "告知")
 _CAMPAIGNS: Final = tuple(field.name for field in fields(CampaignPolicy))
 #: The most that each number about appeals may be.
-_APPEALS: Final = {
+APPEALS: Final = {
     "first_answer_h": 720, "final_answer_h": 720, "window_days": 90, "at_least": 10_000, "overturned_percent": 100,
 }  # fmt: skip
 
@@ -68,16 +68,15 @@ def _campaigns(problems: Problems, node: Node | None) -> CampaignPolicy:
     entry = problems.mapping(node, _CAMPAIGNS) if node else {}
     policy = CampaignPolicy(**{name: problems.integer(value, 0, 1, 10**9) for name, value in entry.items()})
     if node and policy.accounts_ever > policy.members:
-        problems.problem(node, "E405", f"accounts_ever（{policy.accounts_ever}）不能大于 members（{policy.members}）")
+        problems.problem(node, "E405", ever=policy.accounts_ever, members=policy.members)
     return policy
 
 
 def _appeals(problems: Problems, node: Node | None) -> AppealPolicy:
-    entry = problems.mapping(node, _APPEALS) if node else {}
-    policy = AppealPolicy(**{name: problems.integer(value, 1, 1, _APPEALS[name]) for name, value in entry.items()})
+    entry = problems.mapping(node, APPEALS) if node else {}
+    policy = AppealPolicy(**{name: problems.integer(value, 1, 1, APPEALS[name]) for name, value in entry.items()})
     if node and policy.final_answer_h < policy.first_answer_h:
-        hours = f"final_answer_h（{policy.final_answer_h}）不能小于 first_answer_h（{policy.first_answer_h}）"
-        problems.problem(node, "E406", hours)
+        problems.problem(node, "E406", final=policy.final_answer_h, first=policy.first_answer_h)
     return policy
 
 
@@ -86,7 +85,7 @@ def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> Lab
     review = problems.integer(entry.get("review"), 40, 1, 100)
     act = problems.integer(entry.get("act"), 70, 1, 101)
     if act < review:
-        problems.problem(node, "E401", f"act（{act}）不能低于 review（{review}）")
+        problems.problem(node, "E401", act=act, review=review)
     ladder = problems.choice(entry.get("ladder"), ladders, next(iter(ladders), ""))
     told, yields = problems.text(entry.get("告知"), most=100), problems.flag(entry.get("yields"))
     return LabelPolicy(review, act, ladder, told, yields)
@@ -94,7 +93,7 @@ def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> Lab
 
 def _ladder(problems: Problems, name: str, node: Node) -> Ladder:
     if not name.isascii() or not name.replace("-", "").isalnum():
-        problems.problem(node, "E404", f"阶梯名「{name:.20}」只用英文字母、数字和 -")
+        problems.problem(node, "E404", name=f"{name:.20}")
     tiers = problems.mapping(node, TIERS, TIERS)
     steps: dict[Tier, tuple[Step, ...]] = {t: (Step(review=True),) for t in TIERS}
     for tier, child in tiers.items():
@@ -102,7 +101,7 @@ def _ladder(problems: Problems, name: str, node: Node) -> Ladder:
         if rungs:
             steps[tier] = tuple(rungs)  # type: ignore[index]  # mapping() let only tiers by
         else:
-            problems.problem(child, "E402", "处罚阶梯至少要有一级")
+            problems.problem(child, "E402")
     return Ladder(name, steps)
 
 
@@ -110,5 +109,5 @@ def _step(problems: Problems, node: Node) -> Step:
     try:
         return parse_step(problems.text(node))
     except ValueError as exc:
-        problems.problem(node, "E403", str(exc))
+        problems.problem(node, "E403", why=exc)
         return Step(review=True)

@@ -57,7 +57,10 @@ class Example(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """One rule. `score` and boosts are points (0-100); `expires_ms` is the first moment it no longer holds."""
+    """One rule. `score` and boosts are points (0-100).
+
+    It holds from `starts_ms` on, and no longer from `expires_ms` on; from `review_ms` on it should be looked at again.
+    """
 
     id: str
     label: Label
@@ -71,7 +74,9 @@ class Rule(Struct, frozen=True):
     context: tuple[Condition, ...] = ()
     count: Count | None = None
     boosts: tuple[Boost, ...] = ()
+    starts_ms: int | None = None
     expires_ms: int | None = None
+    review_ms: int | None = None
     budget: int | None = None
     canary: Canary | None = None
     hits: tuple[Example, ...] = ()
@@ -92,7 +97,9 @@ class Rule(Struct, frozen=True):
         return tuple(clause for part in parts for clause in part.clauses())
 
     def in_force(self, event: ChatEvent) -> bool:
-        """Tell whether the rule applies to this event at all: not expired, and inside its trial if it is one."""
+        """Tell whether the rule applies to this event at all: within its time, and its trial if it is one."""
+        if self.starts_ms is not None and event.ts < self.starts_ms:
+            return False
         if self.expires_ms is not None and event.ts >= self.expires_ms:
             return False
         return self.canary is None or self.status != "canary" or self.canary.covers(event, self.id)
@@ -101,6 +108,6 @@ class Rule(Struct, frozen=True):
 def revision(rule: Rule) -> str:
     """Name what a rule says: 8 hex digits over everything that can change a judgement, not its tests or place."""
     bare = msgspec.structs.replace(
-        rule, hits=(), passes=(), file="", line=0, revision="", note="", owner="", because=""
+        rule, hits=(), passes=(), file="", line=0, revision="", note="", owner="", because="", review_ms=None
     )
     return blake2b(msgspec.json.encode(bare, order="deterministic"), digest_size=4).hexdigest()

@@ -9,13 +9,15 @@ import re2
 from moderation import conditions as c
 from moderation.actions import Field, HandleType
 from moderation.context import FACTS
-from moderation.document import Node, Problems, suggest
+from moderation.document import Node, Problems, nearest
 from moderation.pattern import compile_pattern
 from moderation.reading import SIGNALS
+from moderation.rulewords import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from moderation.combination import Combination
     from moderation.conditions import Condition
 
 _KINDS: Final = ("all", "any", "none", "lexicon", "handle", "signal", "context", "guard", "pattern")
@@ -37,10 +39,23 @@ _COST: Final[dict[type, int]] = {c.Context: 0, c.Lexicon: 1, c.HandleOf: 1, c.Si
 class Conditions:
     """Reads conditions against the lexicon classes and guards there are; what is wrong goes to the problems."""
 
-    def __init__(self, problems: Problems, classes: set[str], guards: Mapping[str, Condition]) -> None:
+    def __init__(
+        self,
+        problems: Problems,
+        classes: set[str],
+        guards: Mapping[str, Condition],
+        combined: Mapping[str, Sequence[Combination]],
+        *,
+        whole: bool,
+    ) -> None:
         self._p = problems
         self._classes = classes
         self._guards = guards
+        self._combined = combined
+        #: Whether all files could be read: else a name that nobody knows may be in one of the others.
+        self._whole = whole
+        #: Guards whose own condition is wrong, which was said: nothing more to say of whoever asks for them.
+        self.broken: set[str] = set()
         self._same: dict[Condition, Condition] = {}
         #: Parts and depth of each condition read, by its id.
         self._sizes: dict[int, tuple[int, int]] = {}
@@ -55,9 +70,7 @@ class Conditions:
             return None
         parts, deep = self._size(condition)
         if parts > MOST_PARTS or deep > MOST_NESTED:  # before it is compared with others, which looks at every part
-            self._p.problem(
-                node, "E306", f"条件太大：连同护栏 {parts} 项、{deep} 层，最多 {MOST_PARTS} 项、{MOST_NESTED} 层"
-            )
+            self._p.problem(node, "E306", parts=parts, deep=deep, most=MOST_PARTS, deepest=MOST_NESTED)
             return None
         same = self._same.setdefault(condition, condition)
         self._sizes[id(same)] = parts, deep
@@ -73,12 +86,12 @@ class Conditions:
         entry = self._p.mapping(node, (*_KINDS, "within", "in"))
         kinds = [k for k in _KINDS if k in entry]
         if len(kinds) != 1:
-            self._p.problem(node, "E301", f"一个条件只写一种：{'、'.join(_KINDS)}")
+            self._p.problem(node, "E301", kinds="、".join(_KINDS))
             return None
         kind = kinds[0]
         for extra, allowed in (("within", ("all",)), ("in", ("lexicon", "handle", "pattern"))):
             if extra in entry and kind not in allowed:
-                self._p.problem(entry[extra], "E302", f"{extra} 只能和 {'、'.join(allowed)} 一起写")
+                self._p.problem(entry[extra], "E302", extra=extra, allowed="、".join(allowed))
         return self._one(kind, entry)
 
     def several(self, node: Node | None) -> tuple[Condition, ...]:
@@ -107,7 +120,7 @@ class Conditions:
     def _joined(self, kind: str, node: Node, within: Node | None) -> Condition | None:
         parts = self.several(node)
         if not parts:
-            self._p.problem(node, "E303", "这里至少要有一个条件")
+            self._p.problem(node, "E303")
             return None
         if kind == "all":
             parts = tuple(sorted(parts, key=lambda part: _COST.get(type(part), 2)))
@@ -116,7 +129,11 @@ class Conditions:
 
     def _lexicon(self, node: Node, entry: Mapping[str, Node]) -> Condition | None:
         names = frozenset(name for name in self._p.texts(node) if self._known(node, "词库", name, self._classes))
-        return c.Lexicon(names, self._fields(entry, c.TEXT)) if names else None
+        if not names:
+            return None
+        fields = self._fields(entry, c.TEXT)
+        combined = [one.condition(fields) for name in sorted(names) for one in self._combined.get(name, ())]
+        return c.AnyOf((c.Lexicon(names, fields), *combined)) if combined else c.Lexicon(names, fields)
 
     def _handle(self, node: Node, entry: Mapping[str, Node]) -> Condition:
         types = [
@@ -129,13 +146,13 @@ class Conditions:
         try:
             compiled = compile_pattern(regex)
         except re2.error as exc:
-            self._p.problem(node, "E304", f"正则写法不对（RE2）：{exc!s:.120}")
+            self._p.problem(node, "E304", why=refusal(exc))
             return None
         if "\\C" in regex:
-            self._p.problem(node, "E304", "正则里不能用 \\C：它会把一个汉字切成几段")
+            self._p.problem(node, "E304.bytes")
             return None
         if compiled.search("") is not None or all(compiled.search(text) for text in _ANYTHING):
-            self._p.problem(node, "E305", "这个正则什么都能匹配")
+            self._p.problem(node, "E305")
         return c.Pattern(regex, self._fields(entry, ("text",)))
 
     def _named(self, kind: str, node: Node) -> Condition | None:
@@ -144,6 +161,8 @@ class Conditions:
             return c.Signal(name) if self._known(node, "信号", name, SIGNALS) else None
         if kind == "context":
             return c.Context(name) if self._known(node, "情境", name, FACTS) else None
+        if name in self.broken:
+            return None
         return c.Guard(name, self._guards[name]) if self._known(node, "护栏", name, self._guards) else None
 
     def _fields(self, entry: Mapping[str, Node], default: tuple[Field, ...]) -> tuple[Field, ...]:
@@ -157,7 +176,9 @@ class Conditions:
     ) -> bool:
         if name in known:
             return True
-        self._p.problem(node, "E211", f"没有叫「{name:.40}」的{what}{suggest(name, known)}")
+        if not self._whole and what in ("词库", "护栏"):
+            return False
+        self._p.problem(node, "E211", nearest(name, known), name=f"{name:.40}", what=what, kind=KINDS[what])
         return False
 
 
@@ -190,3 +211,9 @@ def joined(regexes: Sequence[str]) -> Sequence[str]:
     except re2.error:
         return regexes
     return regexes if any("\\Q" in regex for regex in regexes) else [one]
+
+
+def refusal(exc: re2.error) -> str:
+    """Return what RE2 has against a pattern, which it says in bytes."""
+    said = exc.args[0] if exc.args else ""
+    return f"{said.decode(errors='replace') if isinstance(said, bytes) else said:.120}"

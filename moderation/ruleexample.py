@@ -29,7 +29,7 @@ def read_examples(problems: Problems, rule: Node, node: Node | None) -> tuple[tu
     entry = problems.mapping(node, ("hit", "pass"), ("hit", "pass")) if node else {}
     hits, passes = _both(problems, entry)
     if node and not (hits and passes):
-        problems.problem(node or rule, "E212", "每条规则至少要有一个 hit 和一个 pass 测试")
+        problems.problem(node or rule, "E212")
     return hits, passes
 
 
@@ -82,7 +82,7 @@ def _event(problems: Problems, node: Node, e: Mapping[str, Node], number: int, g
     try:
         return msgspec.convert(raw, ChatEvent, strict=False)
     except msgspec.ValidationError as exc:
-        problems.problem(node, "E213", f"测试消息不对：{exc}")
+        problems.problem(node, "E214", why=exc)
         return None
 
 

@@ -13,40 +13,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta, timezone
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 import msgspec
 import re2
 
 from moderation.actions import Label
-from moderation.document import Node, Problems, suggest
+from moderation.document import Node, Problems, nearest
 from moderation.errors import RuleSetRejected
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
+from moderation.lexiconfile import MAX_TERM, Lexicons
 from moderation.pattern import compile_pattern
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
-from moderation.rulecondition import MAX_PATTERN, Conditions, joined
+from moderation.rulecondition import MAX_PATTERN, Conditions, joined, refusal
 from moderation.ruleexample import read_examples, read_more_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
 
 if TYPE_CHECKING:
     from moderation.conditions import Condition
+    from moderation.errors import RuleProblem
 
 Layer = Mapping[str, bytes]
 #: Holds tests for rules of any layer.
 EXAMPLES: Final = "examples.yaml"
 _SPECIAL: Final = ("policy.yaml", "game.yaml", "handles.yaml", "allowlist.yaml", "guards.yaml", EXAMPLES)
-_CHINA: Final = timezone(timedelta(hours=8))
 _RULE: Final = (
     "id", "label", "说明", "owner", "status", "when", "unless", "context", "count", "score", "boosts", "because",
-    "expires", "budget", "canary", "tests",
+    "starts", "expires", "review_by", "budget", "canary", "tests",
 )  # fmt: skip
 _NEEDED: Final = ("id", "label", "说明", "owner", "status", "score", "because", "tests")
-#: Longest term; nobody writes longer ones, and jieba's window is 8 characters each side.
-MAX_TERM: Final = 32
 
 
 def load(layers: Sequence[Layer], *, plain: bool = False) -> RuleSet:
@@ -56,31 +54,70 @@ def load(layers: Sequence[Layer], *, plain: bool = False) -> RuleSet:
 
 def read(layers: Sequence[Layer]) -> Contents:
     """Read layers without compiling them. Raises RuleSetRejected with every problem found."""
-    problems = Problems()
-    contents = _Reading(problems, layers).contents()
-    if problems.found or contents is None:
-        raise RuleSetRejected(tuple(sorted(set(problems.found))))
-    return contents
+    made = draft(layers)
+    if made.problems or made.contents is None:
+        raise RuleSetRejected(made.problems)
+    return made.contents
+
+
+class Draft(NamedTuple):
+    """What was read of layers, whatever is wrong with it, and where it stands.
+
+    `contents` is None where nothing can be made of it. `terms` and `rules` are all there are, also those that say again
+    what was said before, or that a later layer replaces. A place is the node it was read from.
+    """
+
+    contents: Contents | None
+    problems: tuple[RuleProblem, ...]
+    terms: tuple[tuple[Term, Node], ...]
+    rules: tuple[tuple[Rule, Node], ...]
+    classes: tuple[tuple[str, Node], ...]
+    #: The classes that no rule has to ask for: their terms only stand before shorter ones within them.
+    decoys: frozenset[str]
+    guards: Mapping[str, Node]
+
+
+def draft(layers: Sequence[Layer]) -> Draft:
+    """Read layers, and say everything that is wrong with them, in the order of files and lines."""
+    reading = _Reading(Problems(), layers)
+    contents = reading.contents()
+    problems = tuple(sorted(set(reading.problems.found)))
+    return Draft(
+        contents,
+        problems,
+        tuple(reading.lexicons.terms),
+        tuple(reading.rules),
+        tuple(reading.lexicons.classes),
+        frozenset(reading.lexicons.decoys),
+        reading.guards,
+    )
 
 
 class _Reading:
     """One pass over all files; problems go to `problems`."""
 
     def __init__(self, problems: Problems, layers: Sequence[Layer]) -> None:
-        self._p = problems
+        self.problems = self._p = problems
+        self.lexicons = Lexicons(problems)
+        self.rules: list[tuple[Rule, Node]] = []
+        self.guards: dict[str, Node] = {}
         self._layers = [{name: problems.parse(name, raw) for name, raw in sorted(layer.items())} for layer in layers]
 
     def contents(self) -> Contents | None:
         game = self._merged("game.yaml")
-        terms = [*self._lexicons(), *self._game_terms(game)]
-        classes = {t.lexicon for t in terms}
+        terms = self.lexicons.read([*self._special("lexicons")], game)
+        classes = {t.lexicon for t in terms} | {name for name, _ in self.lexicons.classes}
         guards: dict[str, Condition] = {}
-        conditions = Conditions(self._p, classes, guards)
+        whole = not any(node.unread and self._said_of(file) for layer in self._layers for file, node in layer.items())
+        conditions = Conditions(self._p, classes, guards, self.lexicons.combined, whole=whole)
         for node in self._special("guards.yaml"):
             for name, child in self._p.entries(node).items():
+                self.guards[name] = child
                 condition = conditions.read(child)
                 if condition is not None:
                     guards[name] = condition
+                else:
+                    conditions.broken.add(name)
         rules = self._tested(self._rules(conditions))
         policy = read_policy(self._p, self._merged("policy.yaml"))
         grammar = self._grammar(self._merged("handles.yaml"))
@@ -91,7 +128,7 @@ class _Reading:
             return None
         return Contents(
             tuple(rules.values()),
-            tuple(terms),
+            terms,
             guards,
             policy,
             grammar,
@@ -104,7 +141,7 @@ class _Reading:
     def _markup(self, game: Node) -> tuple[str, ...]:
         regexes = tuple(self._markups(game))
         if len(joined(regexes)) > 1:
-            self._p.problem(game.value["markup"], "E304", "这些正则合起来太大，或互相妨碍；请写得简单些")
+            self._p.problem(game.value["markup"], "E304.together")
             return ()
         return regexes
 
@@ -115,12 +152,12 @@ class _Reading:
             try:
                 found = compile_pattern(regex).search("")
             except re2.error as exc:
-                self._p.problem(item, "E304", f"正则写法不对（RE2）：{exc!s:.120}")
+                self._p.problem(item, "E304", why=refusal(exc))
             else:
                 if found is None:
                     yield regex
                 else:
-                    self._p.problem(item, "E305", "这个正则什么都能匹配")
+                    self._p.problem(item, "E305")
 
     def _emoji(self, game: Node) -> dict[str, str]:
         node = self._p.entries(game).get("emoji")
@@ -130,20 +167,20 @@ class _Reading:
             if len(sign) == 1 and not sign.isalnum():
                 words[sign] = self._p.text(child, most=MAX_TERM)
             else:
-                self._p.problem(child, "E212", f"「{key:.20}」不是一个表情符号")
+                self._p.problem(child, "E215", key=f"{key:.20}")
         return words
 
     def _special(self, name: str) -> Iterator[Node]:
         for layer in self._layers:
             for file, node in layer.items():
-                if _kind(file) == name:
+                if kind(file) == name:
                     yield node
 
     def _merged(self, name: str, *, join: bool = False) -> Node:
         nodes = list(self._special(name))
         whole = Node({}, name, 0, 0)
         if not nodes:
-            self._p.problem(whole, "E201", f"缺少文件 {name}")
+            self._p.problem(whole, "E201", name=name)
         for node in nodes:
             whole = _merge(whole, node, join=join)
         return whole
@@ -151,57 +188,17 @@ class _Reading:
     def _pairs(self, node: Node | None) -> Iterator[tuple[str, Node]]:
         yield from self._p.entries(node).items() if node else ()
 
-    def _lexicons(self) -> Iterator[Term]:
-        seen: dict[tuple[str, str], Node] = {}
-        for node in self._special("lexicons"):
-            for name, child in self._p.entries(node).items():
-                entry = self._p.mapping(child, ("说明", "disguised", "terms"), ("说明", "terms"))
-                disguised = self._p.flag(entry.get("disguised"))
-                for item in self._p.items(entry["terms"]) if "terms" in entry else ():
-                    term = self._term(name, item, disguised=disguised)
-                    if term and not self._repeated(seen, (name, fold(term.text).text), item):
-                        yield term
-
-    def _repeated(self, seen: dict[tuple[str, str], Node], key: tuple[str, str], item: Node) -> bool:
-        first = seen.setdefault(key, item)
-        if first is not item and first.file == item.file:
-            self._p.problem(item, "E203", f"词条与第 {first.line} 行的重复（归一后都是「{key[1]}」）")
-        return first is not item
-
-    def _term(self, lexicon: str, item: Node, *, disguised: bool = False) -> Term | None:
-        until = None
-        text = item
-        if isinstance(item.value, dict):
-            entry = self._p.mapping(item, ("term", "until", "disguised"), ("term",))
-            text, until = entry.get("term", item), self._day(entry.get("until"))
-            disguised = self._p.flag(entry["disguised"]) if "disguised" in entry else disguised
-        word = self._p.text(text, most=MAX_TERM)
-        folded = fold(word).text.strip()
-        if not folded:
-            self._p.problem(item, "E204", f"词条「{word}」归一后什么也不剩，永远不会命中")
-            return None
-        if "&" in word or "~" in word:
-            self._p.problem(item, "E205", "词条里不能写 & 和 ~ 组合；请在规则的 when 里用 all / none")
-        return Term(word, lexicon, until, disguised)
-
-    def _game_terms(self, game: Node) -> Iterator[Term]:
-        """Turn the game's own names and its rivals' into the classes own_game and rival_game."""
-        entry = self._p.mapping(game, ("own_names", "rival_names", "markup", "emoji"), ("own_names", "rival_names"))
-        for key, lexicon in (("own_names", "own_game"), ("rival_names", "rival_game")):
-            for item in self._p.items(entry[key]) if key in entry else ():
-                term = self._term(lexicon, item)
-                if term:
-                    yield term
-            yield Term("\x00", lexicon)  # the class exists even where the list is empty; NUL folds to nothing
+    def _said_of(self, file: str) -> bool:
+        return any(one.file == file for one in self._p.found)
 
     def _grammar(self, node: Node) -> HandleGrammar | None:
         try:
             grammar = msgspec.convert(node.data(), HandleGrammar, strict=False)
             HandleFinder(grammar)  # what folds to nothing, or breaks a pattern, shows only there
         except msgspec.ValidationError as exc:
-            self._p.problem(node, "E202", f"handles.yaml 内容不对：{exc}")
+            self._p.problem(node, "E202", why=exc)
         except (ValueError, re.error, re2.error) as exc:
-            self._p.problem(node, "E213", f"handles.yaml 里有不能用的词或字符（空的，或全是符号）：{exc!s:.100}")
+            self._p.problem(node, "E213", why=f"{exc!s:.100}")
         else:
             return grammar
         return None
@@ -211,13 +208,13 @@ class _Reading:
         for layer in self._layers:
             here: dict[str, Node] = {}
             for file, node in layer.items():
-                for item in self._p.items(node) if _kind(file) == "rules" else ():
+                for item in self._p.items(node) if kind(file) == "rules" else ():
                     rule = self._rule(item, conditions)
                     if rule.id in here:
-                        self._p.problem(
-                            item, "E206", f"规则编号 {rule.id} 已在 {here[rule.id].file} 第 {here[rule.id].line} 行用过"
-                        )
+                        first = here[rule.id]
+                        self._p.problem(item, "E206", id=rule.id, file=first.file, line=first.line)
                     here[rule.id], out[rule.id] = item, rule
+                    self.rules.append((rule, item))
         return out
 
     def _tested(self, rules: dict[str, Rule]) -> dict[str, Rule]:
@@ -229,7 +226,7 @@ class _Reading:
                     old = rules[name]
                     rules[name] = msgspec.structs.replace(old, hits=(*old.hits, *hits), passes=(*old.passes, *passes))
                 else:
-                    self._p.problem(node.keys[name], "E214", f"没有规则 {name:.64}{suggest(name, rules)}")
+                    self._p.problem(node.keys[name], "E217", nearest(name, rules), id=f"{name:.64}")
         return rules
 
     def _rule(self, node: Node, conditions: Conditions) -> Rule:
@@ -248,7 +245,9 @@ class _Reading:
             context=conditions.contexts(e.get("context")),
             count=self._count(e.get("count")),
             boosts=tuple(self._boosts(e.get("boosts"), conditions)),
-            expires_ms=self._day(e.get("expires")),
+            starts_ms=p.day(e.get("starts"), first=True),
+            expires_ms=p.day(e.get("expires")),
+            review_ms=p.day(e.get("review_by")),
             budget=p.integer(budget, 0, 1, MOST_SPENT) if budget else None,
             canary=self._canary(e.get("canary")),
             file=node.file,
@@ -259,15 +258,17 @@ class _Reading:
         return msgspec.structs.replace(rule, revision=revision(rule), hits=hits, passes=passes)
 
     def _complete(self, rule: Rule, node: Node) -> None:
-        if rule.when is None and rule.count is None:
-            self._p.problem(node, "E207", "规则没有条件：要有 when 或 count")
+        if isinstance(node.value, dict) and node.value.keys().isdisjoint(("when", "count")):
+            self._p.problem(node, "E207")
+        if rule.starts_ms is not None and rule.expires_ms is not None and rule.starts_ms >= rule.expires_ms:
+            self._p.problem(node.value["starts"], "E216")
         if rule.status == "canary" and rule.canary is None:
-            self._p.problem(node, "E208", "status 是 canary，要写 canary: {servers: […]} 或 {percent: 5}")
+            self._p.problem(node, "E208")
 
     def _id(self, node: Node | None, rule: Node) -> str:
         text = self._p.text(node, most=64)
         if not text or not all(c.isascii() and (c.isalnum() or c in ".-_") for c in text):
-            self._p.problem(node or rule, "E209", "规则编号只用小写字母、数字和 . - _，例如 poach.cash-move")
+            self._p.problem(node or rule, "E209")
         return text
 
     def _count(self, node: Node | None) -> Count | None:
@@ -299,19 +300,8 @@ class _Reading:
         e = self._p.mapping(node, ("servers", "percent"))
         return Canary(frozenset(self._p.texts(e.get("servers"))), self._p.integer(e.get("percent"), 0, 0, 100))
 
-    def _day(self, node: Node | None) -> int | None:
-        """Return the end of that day in China, in milliseconds since 1970."""
-        if node is None:
-            return None
-        try:
-            day = date.fromisoformat(self._p.text(node)) + timedelta(days=1)
-        except (ValueError, OverflowError):
-            self._p.problem(node, "E210", "日期写成 2027-06-30 这样")
-            return None
-        return int(datetime.combine(day, time(), _CHINA).timestamp() * 1000)
 
-
-def _kind(file: str) -> str:
+def kind(file: str) -> str:
     """Tell what a file holds from its name: the path may carry the layer's directory before it."""
     parts = file.replace("\\", "/").split("/")
     if len(parts) > 1 and parts[-2] == "lexicons":

@@ -77,7 +77,7 @@ def test_another_process_generates_the_same_bytes() -> None:
 
 
 def test_writing_makes_the_directory_and_says_what_it_wrote(tmp_path: Path) -> None:
-    paths = write(tmp_path / "new" / "contracts")
+    paths = write(tmp_path / "new" / "contracts", documents())
     assert {path.name: path.read_text("utf-8") for path in paths} == documents()
 
 

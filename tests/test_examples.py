@@ -66,7 +66,7 @@ def test_a_failing_test_is_told_with_its_own_place() -> None:
 @pytest.mark.parametrize(
     ("written", "code", "line"),
     [
-        ("sell.contract:\n  pass: [你好]\n", "E214", 1),
+        ("sell.contract:\n  pass: [你好]\n", "E217", 1),
         ("sell.contact:\n  passes: [你好]\n", "E102", 2),
         ("sell.contact: [你好]\n", "E101", 1),
         ("- sell.contact\n", "E101", 1),
