@@ -93,7 +93,7 @@ def test_a_granted_appeal_lifts_the_mute_and_becomes_a_test(
             orders = (
                 answer, (*ask, "--dry-run"), ask, ask, ("appeals", "list", "--json"), ("appeals", "list", "--overdue"),
                 (*answer, "--json"), answer, (*answer, "--grant", "--json"), (*answer, "--deny"),
-                ("appeals", "list", "--json"), ("appeals", "show", mute.action_id), ("appeals", "show", "unknown"),
+                ("appeals", "list", "--json"), ("appeals", "show", mute.action_id, *WHY), ("appeals", "show", "unknown", *WHY),
             )  # fmt: skip
             told = [await asyncio.to_thread(run, *args) for args in orders]
             sent = await read(embedded, chosen, chosen.topics.enforcement, 3)
