@@ -37,11 +37,12 @@ from console.traffic import Traffic
 from moderation.events import decode_event
 from moderation.moderator import Moderator
 from streams.embedded import Embedded
+from streams.logs import log_json
 from streams.rules import load_rules
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.transport import BatchTransport, RawBatch
-from streams.worker import log_json, running
+from streams.worker import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

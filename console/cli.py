@@ -160,7 +160,8 @@ def worker(rules: Rules = None) -> None:
 
     from aiokafka.errors import KafkaError  # noqa: PLC0415
 
-    from streams.worker import log_json, work  # noqa: PLC0415
+    from streams.logs import log_json  # noqa: PLC0415
+    from streams.worker import work  # noqa: PLC0415
 
     settings = settings_of(rules)
     log_json(settings.log_level)

@@ -191,6 +191,9 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(3.0, gt=0, le=100, description="at most a third of the session timeout")
     produce_timeout_s: float = Field(15.0, ge=1, le=120, description="until a record counts as not sent and is retried")
     store_timeout_s: float = Field(0.25, ge=0.01, le=10, description="for each answer of Redis")
+    stall_s: float = Field(
+        60.0, ge=10, le=3600, description="a partition with records waiting that moves on no more ends the worker"
+    )
     shutdown_s: float = Field(15.0, ge=1, le=600, description="until a worker that was told to stop is ended")
 
     metrics_host: str = Field("127.0.0.1", min_length=1, description="where /metrics, /livez and /readyz listen")

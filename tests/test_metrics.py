@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 LABELS = {
     "received": {"topic"},
     "outcomes": {"outcome"},
-    "verdicts": {"verdict", "label"},
+    "verdicts": {"verdict", "label", "channel"},
     "rule_hits": {"rule", "status"},
     "actions": {"action", "label", "mode"},
     "cases": {"why"},
     "dead_letters": {"reason"},
     "commands": {"command", "status"},
-    "last_progress_timestamp_seconds": {"topic", "partition"},
+    "lag_records": {"topic", "partition"},
+    "stalled_seconds": {"topic", "partition"},
+    "ruleset_reloads": {"result"},
+    "ruleset_loaded_timestamp_seconds": set(),
+    "rule_overturned": {"rule"},
     "ruleset": {"hash"},
     "batch_records": set(),
     "batch_seconds": set(),
@@ -37,6 +41,13 @@ LABELS = {
     "store_errors": set(),
     "stale_batches": set(),
     "degraded": set(),
+    "broker_up": set(),
+    "store_up": set(),
+    "store_seconds": set(),
+    "partitions": set(),
+    "rebalances": set(),
+    "log_lines_suppressed": set(),
+    "unrecorded_actions": set(),
     "windows_senders": set(),
 }
 
@@ -46,7 +57,9 @@ def metrics() -> Metrics:
     made = Metrics()
     made.received.labels("chat.world").inc()
     made.rule_hits.labels("poach.cash-move", "live").inc()
-    made.last_progress_timestamp_seconds.labels("chat.world", "3").set(1)
+    made.lag_records.labels("chat.world", "3").set(1)
+    made.stalled_seconds.labels("chat.world", "3").set(1)
+    made.rule_overturned.labels("poach.cash-move").inc()
     made.ruleset_info.info({"hash": "abc"})
     return made
 
@@ -111,13 +124,13 @@ def test_closed_sets_exist_before_anything_happens() -> None:
     for why in ("low_confidence", "vip", "policy", "budget", "degraded"):
         assert f'qingliu_cases_total{{why="{why}"}} 0.0' in text
     assert 'qingliu_actions_total{action="ban",label="rmt",mode="auto"} 0.0' in text
-    assert f'qingliu_verdicts_total{{label="{NO_LABEL}",verdict="allow"}} 0.0' in text
+    assert f'qingliu_verdicts_total{{channel="world",label="{NO_LABEL}",verdict="allow"}} 0.0' in text
     assert "qingliu_store_errors_total 0.0" in text
     assert "qingliu_degraded 0.0" in text
 
 
 def test_the_page_is_small(metrics: Metrics) -> None:
-    assert len(page(metrics).splitlines()) < 500
+    assert len(page(metrics).splitlines()) < 700
 
 
 def test_the_objectives_are_bounds_of_the_histograms(metrics: Metrics) -> None:
