@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -114,9 +114,19 @@ class Health:
         return self._clock() - self._away[what] if what in self._away else 0.0
 
 
+class Report(Protocol):
+    """What the pages ask."""
+
+    def alive(self) -> bool:
+        """Return False where only a restart can help."""
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Return whether it does its work, and why not."""
+
+
 @asynccontextmanager
 async def serve(
-    health: Health, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 0
+    health: Report, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """Serve the three pages while the context is open; gives the port, which matters where 0 was asked for.
 
@@ -136,7 +146,7 @@ async def serve(
         await runner.cleanup()
 
 
-def _pages(health: Health, registry: CollectorRegistry) -> web.Application:
+def _pages(health: Report, registry: CollectorRegistry) -> web.Application:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -21,6 +21,7 @@ from moderation.actions import Action, Source, due_since
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
+from streams import canary
 from streams.drain import DrainLimit
 from streams.lag import MARKERS
 from streams.letters import Letters
@@ -236,9 +237,9 @@ class Pipeline:
 
     async def _remember(self, actions: Sequence[Action]) -> None:
         """Write actions to the ledger; what it cannot take now waits for the next batch."""
-        if not (actions or self._unrecorded):
+        self._unrecorded |= {one.action_id: one for one in actions if one.target.account_id != canary.ACCOUNT}
+        if not self._unrecorded:
             return
-        self._unrecorded |= {action.action_id: action for action in actions}
         while len(self._unrecorded) > UNRECORDED_MOST:
             del self._unrecorded[next(iter(self._unrecorded))]
         waiting = tuple(self._unrecorded.values())

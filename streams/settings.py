@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moderation.errors import SettingsError
+from streams.canary import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -195,6 +196,12 @@ class Settings(BaseSettings):
         60.0, ge=10, le=3600, description="a partition with records waiting that moves on no more ends the worker"
     )
     shutdown_s: float = Field(15.0, ge=1, le=600, description="until a worker that was told to stop is ended")
+
+    canary_text: str = Field(
+        TEXT, min_length=1, max_length=200, description="what qingliu observe says; the rules must act on it"
+    )
+    canary_every_s: float = Field(60.0, ge=0, le=3600, description="how often; 0 = never")
+    ack_within_s: float = Field(60.0, ge=1, le=3600, description="an action or canary not answered by then is counted")
 
     metrics_host: str = Field("127.0.0.1", min_length=1, description="where /metrics, /livez and /readyz listen")
     metrics_port: int = Field(8787, ge=0, le=65535, description="0 = a free port")

@@ -14,6 +14,7 @@ import structlog
 
 from moderation.errors import StoreUnavailable
 from streams.lag import BrokerAway, Partition, Position, Progress, tell
+from streams.stop import EX_TEMPFAIL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -25,7 +26,6 @@ log = structlog.get_logger()
 
 #: How often the broker and the store are asked, and the watchdog looks. Seconds.
 EVERY_S: Final = 2.0
-EX_TEMPFAIL: Final = 75
 
 
 class Lag(Protocol):
@@ -62,12 +62,10 @@ class Watch:
         self._progress = progress or Progress()
         self._leave = leave
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await asyncio.gather(self.ask_broker(), self.ask_store())
-            self.look()
-            await asyncio.sleep(EVERY_S)
+    async def round(self) -> None:
+        """Ask both, tell, and look."""
+        await asyncio.gather(self.ask_broker(), self.ask_store())
+        self.look()
 
     async def ask_broker(self) -> None:
         """Ask where the group stands in the partitions that this worker holds."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-import threading
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +24,9 @@ from streams.outbox import KafkaOutbox
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
 from streams.rules import load_rules
+from streams.stop import Rounds, Stop
 from streams.topics import create_topics
-from streams.watch import EX_TEMPFAIL, Watch
+from streams.watch import EVERY_S, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -119,11 +117,11 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         await app.start()
         lag = GroupLag(settings, kafka)
         stack.push_async_callback(lag.close)
-        watch = asyncio.create_task(Watch(lag, ledger, health, metrics).run())
-        for task in (watch, asyncio.create_task(_measure_lag(metrics))):
-            stack.push_async_callback(_end, task)
+        watch = Rounds(Watch(lag, ledger, health, metrics).round, EVERY_S)
+        stack.push_async_callback(watch.end)
+        stack.push_async_callback(_end, asyncio.create_task(_measure_lag(metrics)))
         log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
-        yield Worker(settings, app, health, metrics, port, watch)
+        yield Worker(settings, app, health, metrics, port, watch.task)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -163,33 +161,13 @@ async def servers(settings: Settings) -> AsyncIterator[tuple[Settings, str, str,
 
 async def work(settings: Settings) -> int:
     """Run until SIGTERM, SIGINT, a crash of the app, or the end of an embedded server. Returns the exit code."""
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, begin_to_stop, told, settings.shutdown_s)
+    stop = Stop(settings.shutdown_s)
     async with servers(settings) as (chosen, kafka, redis, pair), running(chosen, kafka, redis) as worker:
         if pair:
             log.warning("embedded broker and store: nothing survives this process", kafka=kafka, redis=redis)
-        code = await _until(told, worker, pair)
-        begin_to_stop(told, settings.shutdown_s)
+        code = await _until(stop.told, worker, pair)
+        stop.begin()
         return code
-
-
-def begin_to_stop(told: asyncio.Event, within_s: float) -> None:
-    """Set `told`; after `within_s` seconds end the process: what is not done by then comes again.
-
-    A thread keeps the time: whatever waits for a broker that is away, and wherever, holds nobody longer.
-    """
-    if not told.is_set():
-        told.set()
-        log.info("stopping: batches in hand finish and commit", within_s=within_s)
-        limit = threading.Timer(within_s, _leave, (within_s,))
-        limit.daemon = True
-        limit.start()
-
-
-def _leave(within_s: float) -> None:
-    log.critical("not stopped in time: leaving; what was in hand will be redelivered", within_s=within_s)
-    os._exit(EX_TEMPFAIL)
 
 
 async def _until(told: asyncio.Event, worker: Worker, pair: Embedded | None) -> int:

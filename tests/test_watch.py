@@ -15,8 +15,9 @@ from streams.connection import connection
 from streams.health import STALL_S, Health
 from streams.lag import BrokerAway, GroupLag, Partition, Position, Progress
 from streams.metrics import Metrics
+from streams.stop import EX_TEMPFAIL
 from streams.topics import create_topics
-from streams.watch import EX_TEMPFAIL, Watch
+from streams.watch import Watch
 from streams.worker import running
 from tests.small_rules import rules
 from tests.test_worker import drained, fresh_event, settings_for
@@ -63,13 +64,8 @@ class Scene:
         )  # fmt: skip
 
     def look(self, after_s: float = 0.0) -> None:
-        async def once() -> None:
-            await self.watch.ask_broker()
-            await self.watch.ask_store()
-            self.watch.look()
-
         self.now += after_s
-        asyncio.run(once())
+        asyncio.run(self.watch.round())
 
     def page(self) -> str:
         return generate_latest(self.metrics.registry).decode()
