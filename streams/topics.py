@@ -29,8 +29,10 @@ def plan(settings: Settings) -> list[NewTopic]:
 
 
 def _config(topics: Topics, name: str) -> Mapping[str, str]:
-    kind = "chat" if name in (topics.world, topics.private) else "moderation"
-    return {"retention.ms": str(RETENTION_MS[kind])}
+    if name in (topics.world, topics.private):
+        # the broker's clock, not a game server's: what is heard again after a takeover is found by time
+        return {"retention.ms": str(RETENTION_MS["chat"]), "message.timestamp.type": "LogAppendTime"}
+    return {"retention.ms": str(RETENTION_MS["moderation"])}
 
 
 async def create_topics(settings: Settings, kafka: str) -> list[str]:
