@@ -19,6 +19,11 @@ ACCOUNT: Final = "qingliu.canary"
 TEXT: Final = "加微信 qingliu_canary"
 
 
+def message(event_id: str, now: int, text: str) -> ChatEvent:
+    """Return a message of our account, said at `now`."""
+    return ChatEvent(event_id, now, "qingliu", "world", Sender(account_id=ACCOUNT, level=60), text)
+
+
 class Canary:
     """Makes canary messages and knows which were answered. Times are milliseconds since 1970."""
 
@@ -33,11 +38,7 @@ class Canary:
     def message(self, now: int) -> ChatEvent:
         """Return the next message; call `sent` once the broker has it."""
         self._count += 1
-        sender = Sender(account_id=ACCOUNT, level=60)
-        event_id = f"canary-{self._name}-{self._count}"
-        return ChatEvent(
-            event_id=event_id, ts=now, server_id="qingliu", channel="world", sender=sender, text=self._text
-        )
+        return message(f"canary-{self._name}-{self._count}", now, self._text)
 
     def sent(self, message: ChatEvent) -> None:
         """Wait for its action from now on."""
