@@ -146,13 +146,17 @@ class Stage:
         """Publish chat, one message in ten of it abuse, for as long as it is let; an outage is the faults' business."""
         count = 0
         while True:
-            with suppress(KafkaError, OSError):
-                async with AIOKafkaProducer(bootstrap_servers=self._broker, request_timeout_ms=2000) as producer:
-                    while True:
-                        count += 1
-                        await producer.send_and_wait(self.settings.topics.world, *_said(count))
-                        await asyncio.sleep(1 / PER_SECOND)
-            await asyncio.sleep(0.5)
+            producer = AIOKafkaProducer(bootstrap_servers=self._broker, request_timeout_ms=2000)
+            try:
+                await producer.start()
+                while True:
+                    count += 1
+                    await producer.send_and_wait(self.settings.topics.world, *_said(count))
+                    await asyncio.sleep(1 / PER_SECOND)
+            except (KafkaError, OSError):
+                await asyncio.sleep(0.5)
+            finally:
+                await producer.stop()
 
     @property
     def _broker(self) -> str:

@@ -146,15 +146,18 @@ class Observer:
 
     async def _read(self) -> None:
         """Read what comes, until it fails or the observer ends."""
-        topics = self._settings.topics
-        with suppress(KafkaError, OSError):
-            async with AIOKafkaConsumer(
-                topics.enforcement, topics.acks, **self._where, group_id=None, auto_offset_reset="latest"
-            ) as consumer:
-                while not self._over:
-                    for records in (await consumer.getmany(timeout_ms=200)).values():
-                        for record in records:
-                            self._take(record)
+        topics = (self._settings.topics.enforcement, self._settings.topics.acks)
+        consumer = AIOKafkaConsumer(*topics, **self._where, group_id=None, auto_offset_reset="latest")
+        try:
+            await consumer.start()
+            while not self._over:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    for record in records:
+                        self._take(record)
+        except (KafkaError, OSError) as exc:
+            log.warning("actions and acks not read", error=repr(exc))
+        finally:
+            await consumer.stop()
 
     def _take(self, record: Any) -> None:
         now = time.time_ns() // 1_000_000
@@ -214,10 +217,15 @@ class Observer:
 
     async def _say(self, message: ChatEvent) -> None:
         """Send with a client of its own, as rarely as it is: one that has been through an outage proves less."""
-        async with asyncio.timeout(PATIENCE_S), AIOKafkaProducer(**self._where, acks="all") as producer:
-            self._canary.sent(message)  # its action may be there before the broker's answer is
-            value = msgspec.json.encode(message)
-            await producer.send_and_wait(self._settings.topics.world, value, key=ACCOUNT.encode())
+        producer = AIOKafkaProducer(**self._where, acks="all", request_timeout_ms=int(PATIENCE_S * 1000))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await producer.start()
+                self._canary.sent(message)  # its action may be there before the broker's answer is
+                value = msgspec.json.encode(message)
+                await producer.send_and_wait(self._settings.topics.world, value, key=ACCOUNT.encode())
+        finally:
+            await producer.stop()
 
     def stop_reading(self) -> None:
         """Let `_read` return after what it has in hand."""

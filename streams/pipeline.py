@@ -223,6 +223,7 @@ class Pipeline:
         for attempt in range(1 << 30):
             if not fresh():
                 self._metrics.stale_batches.inc()
+                self._health.back("produce")  # whether it would be taken now, the partition's new owner finds out
                 raise Stale
             try:
                 await deed()

@@ -286,9 +286,9 @@ def test_doctor_without_settings_looks_at_the_embedded_servers(small: str) -> No
 
 
 def test_doctor_knows_a_canary_that_the_rules_act_on(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QINGLIU_CANARY_TEXT", "出金加QQ 1000000001")
+    monkeypatch.setenv("QINGLIU_CANARY_TEXT", "出金加QQ 7381920465")
     checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--rules", small).stdout)}
-    assert checks["canary"] == {"name": "canary", "status": "OK", "says": "出金加QQ 1000000001 → rmt"}
+    assert checks["canary"] == {"name": "canary", "status": "OK", "says": "出金加QQ 7381920465 → rmt"}
 
 
 def test_doctor_fails_on_rules_that_do_not_load(small: str) -> None:

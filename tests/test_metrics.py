@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from moderation.errors import DeadReason
-from streams.metrics import NO_LABEL, Metrics
+from streams.metrics import NO_LABEL, Catalogue, Metrics, OutsideMetrics
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -50,6 +50,22 @@ LABELS = {
     "unrecorded_actions": set(),
     "windows_senders": set(),
 }
+OUTSIDE = {
+    "acks": {"status"},
+    "ack_latency_seconds": set(),
+    "awaiting_ack": set(),
+    "unacknowledged": set(),
+    "canaries": {"result"},
+    "canary_latency_seconds": set(),
+    "store_memory_bytes": set(),
+    "store_max_memory_bytes": set(),
+    "store_keys": set(),
+    "campaigns_open": set(),
+    **{
+        name: LABELS[name]
+        for name in ("broker_up", "store_up", "lag_records", "stalled_seconds", "log_lines_suppressed")
+    },
+}
 
 
 @pytest.fixture
@@ -64,7 +80,7 @@ def metrics() -> Metrics:
     return made
 
 
-def ours(metrics: Metrics) -> dict[str, Metric]:
+def ours(metrics: Catalogue) -> dict[str, Metric]:
     return {
         family.name.removeprefix("qingliu_"): family
         for family in metrics.registry.collect()
@@ -72,7 +88,7 @@ def ours(metrics: Metrics) -> dict[str, Metric]:
     }
 
 
-def page(metrics: Metrics) -> str:
+def page(metrics: Catalogue) -> str:
     return generate_latest(metrics.registry).decode()
 
 
@@ -82,6 +98,19 @@ def test_every_metric_has_the_labels_it_may_have_and_no_other(metrics: Metrics) 
         for name, family in ours(metrics).items()
     }
     assert found == LABELS
+
+
+def test_the_observer_s_metrics_have_the_labels_they_may_have_and_no_other() -> None:
+    outside = OutsideMetrics()
+    outside.lag_records.labels("chat.world", "3").set(1)
+    outside.stalled_seconds.labels("chat.world", "3").set(1)
+    found = {
+        name: {label for sample in family.samples for label in sample.labels} - {"le"}
+        for name, family in ours(outside).items()
+    }
+    assert found == OUTSIDE
+    assert 'qingliu_canaries_total{result="lost"} 0.0' in page(outside)
+    assert 'qingliu_acks_total{status="unknown_target"} 0.0' in page(outside)
 
 
 def test_only_ours_and_the_process_are_on_the_page(metrics: Metrics) -> None:
