@@ -61,10 +61,11 @@ OUTSIDE = {
     "store_max_memory_bytes": set(),
     "store_keys": set(),
     "campaigns_open": set(),
-    **{
-        name: LABELS[name]
-        for name in ("broker_up", "store_up", "lag_records", "stalled_seconds", "log_lines_suppressed")
-    },
+    "broker_up": set(),
+    "store_up": set(),
+    "lag_records": {"topic", "partition"},
+    "stalled_seconds": {"topic", "partition"},
+    "log_lines_suppressed": set(),
 }
 
 
