@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import Unreachable, cli_campaigns, cli_contract, cli_letters, cli_observe, cli_orders
+from console import (
+    Unreachable,
+    cli_appeals,
+    cli_audit,
+    cli_campaigns,
+    cli_contract,
+    cli_letters,
+    cli_observe,
+    cli_orders,
+)
 from console.command import (
     FINDINGS,
     UNREACHABLE,
@@ -46,8 +55,10 @@ topics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=say("Kafk
 app.add_typer(topics, name="topics")
 app.add_typer(cli_orders.app)
 app.add_typer(cli_observe.app)
+app.add_typer(cli_appeals.appeals, name="appeals")
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")
+app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_contract.contract, name="contract")
 
 

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 #: The label of a verdict or a manual action that has none.
 NO_LABEL: Final = "none"
 OUTCOMES: Final = ("allow", "review", "act", "dead_letter")
-COMMANDS: Final = ("mute", "ban", "revert", "forgive", "revert_many")
-COMMAND_STATUSES: Final = ("done", "unknown_action", "schema")
+COMMANDS: Final = (
+    "mute", "ban", "revert", "forgive", "revert_many", "appeal", "answer_appeal", "allow_handle", "mark_handle",
+    "unmark_handle",
+)  # fmt: skip
+COMMAND_STATUSES: Final = (
+    "done", "unknown_action", "unknown_appeal", "already_appealed", "already_answered", "schema",
+)  # fmt: skip
 RELOADS: Final = ("ok", "rejected")
 CANARIES: Final = ("answered", "lost", "unsent")
 
@@ -153,8 +158,10 @@ class Metrics(Catalogue):
         self.ruleset_loaded_timestamp_seconds = self._gauge(
             "ruleset_loaded_timestamp_seconds", "When the rule set in force was taken."
         )
-        self.rule_overturned = self._counter(
-            "rule_overturned", "Actions a human undid, by the rule behind them.", "rule"
+        self.appeals_open = self._gauge("appeals_open", "Appeals that wait for an answer, whoever is asked.")
+        self.appeals_overdue = self._gauge("appeals_overdue", "Appeals whose answer is overdue, whoever is asked.")
+        self.rule_overturned = self._gauge(
+            "rule_overturned", "1 while a rule is left to humans: too many appeals against it were granted.", "rule"
         )
         self.ruleset_info = Info("qingliu_ruleset", "Hash of the rule set in force.", registry=self.registry)
 

@@ -22,6 +22,7 @@ from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavail
 from moderation.events import decode_event
 from moderation.order import decode_command
 from streams import canary
+from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
 from streams.lag import MARKERS
 from streams.letters import Letters
@@ -82,6 +83,7 @@ class Pipeline:
         *,
         past: Past | None = None,
         drain: DrainLimit | None = None,
+        bulletin: Bulletin | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
@@ -93,6 +95,7 @@ class Pipeline:
         self._health = health
         self._past = past
         self._drain = drain or DrainLimit(1)
+        self.bulletin = bulletin or Bulletin(moderator, ledger, metrics)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
@@ -179,7 +182,8 @@ class Pipeline:
             for j in judged
             if j.finding.hits or j.finding.handles
         ]
-        outcomes = await decided(self.moderator, self._ledger, pending, self._ask) if pending else []
+        overturned = self.bulletin.overturned
+        outcomes = await decided(self.moderator, self._ledger, pending, self._ask, overturned) if pending else []
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:

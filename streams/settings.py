@@ -49,7 +49,9 @@ class Topics(NamedTuple):
     enforcement: str
     cases: str
     acks: str
+    appeals: str
     dead_letters: str
+    audit: str
 
     @classmethod
     def under(cls, prefix: str) -> Topics:
@@ -65,7 +67,9 @@ class Topics(NamedTuple):
             enforcement=f"{prefix}moderation.enforcement",
             cases=f"{prefix}moderation.cases",
             acks=f"{prefix}moderation.acks",
+            appeals=f"{prefix}moderation.appeals",
             dead_letters=f"{prefix}moderation.dead-letters",
+            audit=f"{prefix}moderation.audit",
         )
 
 
@@ -202,6 +206,9 @@ class Settings(BaseSettings):
     )
     canary_every_s: float = Field(60.0, ge=0, le=3600, description="how often; 0 = never")
     ack_within_s: float = Field(60.0, ge=1, le=3600, description="an action or canary not answered by then is counted")
+    audit_key: SecretStr | None = Field(
+        None, min_length=16, description="of the audit log: without it nobody can make the chain anew"
+    )
 
     metrics_host: str = Field("127.0.0.1", min_length=1, description="where /metrics, /livez and /readyz listen")
     metrics_port: int = Field(8787, ge=0, le=65535, description="0 = a free port")

@@ -47,6 +47,8 @@ RECORD: Final = _script("record")
 REVERT: Final = _script("revert")
 SIGHT: Final = _script("sight")
 FORGIVE: Final = _script("forgive")
+ANSWER: Final = _script("answer")
+_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, ANSWER)
 
 
 class Store:
@@ -92,9 +94,7 @@ class Store:
         with self._guard():
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
-                await self._send(
-                    [("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT, FORGIVE)]
-                )
+                await self._send([("SCRIPT", "LOAD", script.text) for script in _SCRIPTS])
                 answers = await self._send(batch)
             for answer in answers:
                 if isinstance(answer, Exception):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings, Topics
 
 _DAY_MS: Final = 86_400_000
-#: Chat waits out a weekend; what was decided is kept long enough to answer an appeal.
-RETENTION_MS: Final = {"chat": 3 * _DAY_MS, "moderation": 90 * _DAY_MS}
+#: Chat waits out a weekend; what was decided is kept long enough to answer an appeal; who looked at what, for ever.
+RETENTION_MS: Final = {"chat": 3 * _DAY_MS, "moderation": 90 * _DAY_MS, "audit": -1}
 
 
 def plan(settings: Settings) -> list[NewTopic]:
@@ -29,10 +29,11 @@ def plan(settings: Settings) -> list[NewTopic]:
 
 
 def _config(topics: Topics, name: str) -> Mapping[str, str]:
-    if name in (topics.world, topics.private):
-        # the broker's clock, not a game server's: what is heard again after a takeover is found by time
-        return {"retention.ms": str(RETENTION_MS["chat"]), "message.timestamp.type": "LogAppendTime"}
-    return {"retention.ms": str(RETENTION_MS["moderation"])}
+    kinds = {topics.world: "chat", topics.private: "chat", topics.audit: "audit"}
+    kind = kinds.get(name, "moderation")
+    config = {"retention.ms": str(RETENTION_MS[kind]), "cleanup.policy": "delete"}
+    # the broker's clock, not a game server's: what is heard again after a takeover is found by time
+    return config | ({"message.timestamp.type": "LogAppendTime"} if kind == "chat" else {})
 
 
 async def create_topics(settings: Settings, kafka: str) -> list[str]:

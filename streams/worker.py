@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import socket
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,16 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
+from moderation.notes import RulesChange
 from streams.app import build_app
+from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
 from streams.embedded import Embedded
 from streams.health import Health, serve
 from streams.lag import GroupLag
 from streams.ledger import RedisLedger
+from streams.letters import Letters
 from streams.logs import QUOTA
 from streams.metrics import Metrics
-from streams.outbox import KafkaOutbox
+from streams.outbox import KafkaOutbox, Letter, LettersNotSent
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
 from streams.rules import load_rules
@@ -40,6 +47,8 @@ log = structlog.get_logger()
 
 #: How often is measured how late the loop runs. Seconds.
 LAG_EVERY: Final = 0.25
+#: After a letter was not sent; twice as long each time. Seconds.
+TELL_AGAIN: Final = 1.0
 #: Judging makes many small objects and no cycles: looking for cycles after every 700 took 4 % of the time (2026-11-21).
 GC_THRESHOLD: Final = (50_000, 20, 50)
 EX_OK: Final = 0
@@ -93,6 +102,9 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
         moderator = Moderator(ruleset)
+        bulletin = Bulletin(moderator, ledger, metrics)
+        with suppress(StoreUnavailable):
+            await bulletin.read()
         app = build_app(
             settings,
             kafka,
@@ -105,6 +117,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
+                bulletin=bulletin,
             ),
             health,
             metrics,
@@ -119,7 +132,9 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         stack.push_async_callback(lag.close)
         watch = Rounds(Watch(lag, ledger, health, metrics).round, EVERY_S)
         stack.push_async_callback(watch.end)
-        stack.push_async_callback(_end, asyncio.create_task(_measure_lag(metrics)))
+        started = Letters(settings.topics).note(_started(ruleset.hash))
+        for job in (_measure_lag(metrics), bulletin.follow(), _tell(KafkaOutbox(app), started)):
+            stack.push_async_callback(_end, asyncio.create_task(job))
         log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
         yield Worker(settings, app, health, metrics, port, watch.task)
 
@@ -128,6 +143,26 @@ async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def _started(ruleset: str) -> RulesChange:
+    """Write down, for the audit log, which rules came into force by our start."""
+    host = socket.gethostname()[:64] or "unknown"
+    return RulesChange("started", "qingliu", f"worker-{os.getpid()}@{host}", ruleset, time.time_ns() // 1_000_000)
+
+
+async def _tell(outbox: KafkaOutbox, letter: Letter) -> None:
+    """Send a letter that no batch waits for, until the broker has it; moderation goes on meanwhile."""
+    pause = TELL_AGAIN
+    while True:
+        try:
+            await outbox.send([letter])
+        except LettersNotSent as exc:
+            log.warning("not told yet", topic=letter.topic, error=str(exc))
+            await asyncio.sleep(pause)
+            pause = min(60.0, 2 * pause)
+        else:
+            return
 
 
 async def _measure_lag(metrics: Metrics) -> None:

@@ -108,10 +108,9 @@ CASES: Final[dict[str, Case]] = {
     ),
     "QingliuRuleJumped": Case(DAY + 60, {HITS: f"0+2x{DAY} 4000+60x100"}, {HITS: f"0+20x{DAY} 28800+60x100"}),
     "QingliuRuleOverturned": Case(
-        120,
-        {'qingliu_rule_overturned_total{rule="a.b"}': "0x10 9x200"},
-        {'qingliu_rule_overturned_total{rule="a.b"}': "0x10 4x200"},
+        10, {'qingliu_rule_overturned{rule="a.b"}': "1x20"}, {'qingliu_rule_overturned{rule="a.b"}': "0x20"}
     ),
+    "QingliuAppealsOverdue": Case(60, {"qingliu_appeals_overdue": "2x70"}, {"qingliu_appeals_overdue": "2x20 0x70"}),
     "QingliuActionStorm": Case(DAY + 60, {AUTO: f"0+10x{DAY} 14400+120x100"}, {AUTO: f"0+40x{DAY} 57600+120x100"}),
     "QingliuActionSilence": Case(
         DAY + 60,

@@ -48,6 +48,8 @@ LABELS = {
     "rebalances": set(),
     "log_lines_suppressed": set(),
     "unrecorded_actions": set(),
+    "appeals_open": set(),
+    "appeals_overdue": set(),
     "windows_senders": set(),
 }
 OUTSIDE = {
@@ -76,7 +78,7 @@ def metrics() -> Metrics:
     made.rule_hits.labels("poach.cash-move", "live").inc()
     made.lag_records.labels("chat.world", "3").set(1)
     made.stalled_seconds.labels("chat.world", "3").set(1)
-    made.rule_overturned.labels("poach.cash-move").inc()
+    made.rule_overturned.labels("poach.cash-move").set(1)
     made.ruleset_info.info({"hash": "abc"})
     return made
 

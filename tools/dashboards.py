@@ -140,8 +140,11 @@ RULES: Final[dict[str, Sequence[Panel]]] = {
         Panel("Ten times yesterday's 突然变多的", "none", {
             "{{rule}}": "qingliu:rule_hits_live:rate10m / (qingliu:rule_hits_live:rate1d offset 1h) > 3",
         }),
-        Panel("Overturned by humans in a day 被人工撤的", "none", {
-            "{{rule}}": "sum by (rule) (increase(qingliu_rule_overturned_total[1d])) > 0",
+        Panel("Left to humans by appeals 因申诉只交人工", "none", {
+            "{{rule}}": "max by (rule) (qingliu_rule_overturned) == 1",
+        }),
+        Panel("Appeals 申诉", "none", {
+            "open": "max(qingliu_appeals_open)", "overdue": "max(qingliu_appeals_overdue)",
         }),
         Panel("Over budget 超额度转人工", "ops", _rate("cases", "why", '{why="budget"}')),
     ),
