@@ -37,11 +37,13 @@ from console.traffic import Traffic
 from moderation.events import decode_event
 from moderation.moderator import Moderator
 from streams.embedded import Embedded
+from streams.logs import log_json
+from streams.metrics import OUTCOMES
 from streams.rules import load_rules
 from streams.settings import Settings
 from streams.topics import create_topics
 from streams.transport import BatchTransport, RawBatch
-from streams.worker import log_json, running
+from streams.worker import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -172,7 +174,11 @@ async def worker(pair: tuple[str, str], group: str, wanted: int) -> float:
     )
     log_json("error")
     async with running(settings, *pair) as started:
-        done = started.metrics.received.labels(TOPIC)._value.get  # noqa: SLF001  its own thread-safe number
+        counters = [started.metrics.outcomes.labels(outcome) for outcome in OUTCOMES]
+
+        def done() -> float:
+            return float(sum(one._value.get() for one in counters))  # noqa: SLF001  its own thread-safe number
+
         first = await beyond(done, 0)
         last = await beyond(done, wanted)
         return (last[1] - first[1]) / (last[0] - first[0])

@@ -19,6 +19,7 @@ from console import (
     cli_contract,
     cli_letters,
     cli_lexicon,
+    cli_observe,
     cli_orders,
     cli_rules,
 )
@@ -55,6 +56,7 @@ app = typer.Typer(
 topics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=say("Kafka 主题", "Kafka topics."))
 app.add_typer(topics, name="topics")
 app.add_typer(cli_orders.app)
+app.add_typer(cli_observe.app)
 app.add_typer(cli_appeals.appeals, name="appeals")
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")
@@ -174,7 +176,8 @@ def worker(rules: Rules = None) -> None:
 
     from aiokafka.errors import KafkaError  # noqa: PLC0415
 
-    from streams.worker import log_json, work  # noqa: PLC0415
+    from streams.logs import log_json  # noqa: PLC0415
+    from streams.worker import work  # noqa: PLC0415
 
     settings = settings_of(rules)
     log_json(settings.log_level)

@@ -47,7 +47,7 @@ def record(
 
     from console.broker import client  # noqa: PLC0415
     from streams.auditor import work  # noqa: PLC0415
-    from streams.worker import log_json  # noqa: PLC0415
+    from streams.logs import log_json  # noqa: PLC0415
 
     settings = settings_of()
     client(settings)

@@ -16,8 +16,11 @@ from console import Unreachable
 from console.broker import PATIENCE_MS, client, reached
 from console.words import say
 from moderation.errors import RuleSetRejected, SettingsError
+from moderation.moderator import Moderator
+from streams.canary import message
 from streams.cluster import connect
 from streams.embedded import find_servers
+from streams.lag import BrokerAway, GroupLag
 from streams.rules import load_rules
 from streams.store import meaning
 from streams.topics import plan
@@ -25,6 +28,7 @@ from streams.topics import plan
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from moderation.ruleset import RuleSet
     from streams.settings import Settings
 
 Status = Literal["OK", "WARN", "FAIL"]
@@ -48,7 +52,7 @@ class Check(Struct, frozen=True, omit_defaults=True):
 
 async def examine(settings: Settings) -> list[Check]:
     """Look at everything, in the order in which one would mend it. Changes nothing."""
-    checks = [_python(), _faust(), *_fast(), await asyncio.to_thread(_rules, settings)]
+    checks = [_python(), _faust(), *_fast(), *await asyncio.to_thread(lambda: list(_rules(settings)))]
     if settings.kafka is None or settings.redis is None:
         checks.append(_embedded(settings))
     if settings.kafka:
@@ -84,17 +88,28 @@ def _fast() -> Iterator[Check]:
         yield Check("fast", "WARN", slow, "pip install 'qingliu[fast]'")
 
 
-def _rules(settings: Settings) -> Check:
+def _rules(settings: Settings) -> Iterator[Check]:
     try:
         rules = load_rules(settings.rules)
     except RuleSetRejected as exc:
         more = len(exc.problems) - 1
         says = f"{exc.problems[0]}" + (say(f"（另有 {more} 处）", f" (and {more} more)") if more else "")
-        return Check("rules", "FAIL", says, say("按提示改规则文件", "mend the rule files as they say"))
+        yield Check("rules", "FAIL", says, say("按提示改规则文件", "mend the rule files as they say"))
+        return
     where = "、".join(map(str, settings.rules))
-    return Check(
-        "rules", "OK", say(f"{len(rules.rules)} 条规则", f"{len(rules.rules)} rules") + f" {rules.hash} ({where})"
-    )
+    count = say(f"{len(rules.rules)} 条规则", f"{len(rules.rules)} rules")
+    yield Check("rules", "OK", f"{count} {rules.hash} ({where})")
+    yield _canary(rules, settings.canary_text)
+
+
+def _canary(rules: RuleSet, text: str) -> Check:
+    """Without a rule that acts on it, `qingliu observe` would say that nothing works."""
+    [finding] = Moderator(rules).judge([message("doctor", time.time_ns() // 1_000_000, text)])
+    if finding.verdict == "act":
+        return Check("canary", "OK", f"{text} → {finding.label}")
+    says = say(f"规则不处罚金丝雀消息：{text}", f"the rules do not act on the canary: {text}")
+    mend = say("换成规则会处罚的话：QINGLIU_CANARY_TEXT", "set QINGLIU_CANARY_TEXT to what they act on")
+    return Check("canary", "WARN", says, mend)
 
 
 def _embedded(settings: Settings) -> Check:
@@ -126,6 +141,7 @@ async def _broker(settings: Settings) -> AsyncIterator[Check]:
             found = await admin.describe_topics()
             yield Check("broker", "OK", settings.kafka or "")
             yield _topics(settings, {topic["topic"]: len(topic["partitions"]) for topic in found})
+            yield await _lag(settings)
     except SettingsError as exc:
         yield Check("broker", "FAIL", str(exc))
     except Unreachable as exc:
@@ -146,6 +162,18 @@ def _topics(settings: Settings, partitions: dict[str, int]) -> Check:
             "topics", "FAIL", say("两个聊天主题的分区数不同：", "chat topics differ in partitions: ") + names, mend
         )
     return Check("topics", "OK", say(f"{world} 个分区", f"{world} partitions"))
+
+
+async def _lag(settings: Settings) -> Check:
+    lag = GroupLag(settings, settings.kafka or "")
+    try:
+        positions = await lag.positions(await lag.partitions((settings.topics.world, settings.topics.private)))
+    except BrokerAway as exc:
+        return Check("lag", "FAIL", str(exc), say("看消费组的权限", "may we read the group?"), unreachable=True)
+    finally:
+        await lag.close()
+    behind = sum(at.lag for at in positions.values())
+    return Check("lag", "OK", say(f"积压 {behind} 条", f"{behind} records behind"))
 
 
 # --- the store

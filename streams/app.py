@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from faust.types.tuples import TP
 
     from streams.health import Health
+    from streams.metrics import Metrics
     from streams.settings import Settings
 
 log = structlog.get_logger()
@@ -46,7 +47,12 @@ Work = Callable[[Sequence[Record], Fresh], Awaitable[None]]
 
 
 def build_app(
-    settings: Settings, kafka: str, pipeline: Callable[[faust.App], Pipeline], health: Health, datadir: Path
+    settings: Settings,
+    kafka: str,
+    pipeline: Callable[[faust.App], Pipeline],
+    health: Health,
+    metrics: Metrics,
+    datadir: Path,
 ) -> faust.App:
     """Make the app for `settings`, reading from `kafka`; `pipeline` makes what its agents run.
 
@@ -97,7 +103,7 @@ def build_app(
         ("commands", topics.commands, work.commands),
     ):
         _agent(app, name, topic, run)
-    _tell(app, health)
+    _tell(app, health, metrics)
     return app
 
 
@@ -156,14 +162,19 @@ def _leave(app: faust.App, name: str, exc: BaseException) -> None:
     os._exit(EX_SOFTWARE)
 
 
-def _tell(app: faust.App, health: Health) -> None:
+def _tell(app: faust.App, health: Health, metrics: Metrics) -> None:
     """Keep health told of what the group gives us and takes away."""
 
     async def assigned(_: Any, partitions: Any, **__: Any) -> None:
-        health.assigned(len(partitions))
+        metrics.rebalances.inc()
+        hold(partitions)
 
     async def revoked(_: Any, __: Any, **___: Any) -> None:
-        health.assigned(0)
+        hold(())
+
+    def hold(partitions: Any) -> None:
+        health.assigned((tp.topic, tp.partition) for tp in partitions)
+        metrics.partitions.set(len(health.partitions))
 
     app.on_partitions_assigned.connect(cast("Any", assigned))
     app.on_partitions_revoked.connect(cast("Any", revoked))

@@ -6,7 +6,7 @@ the rest they tell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -56,6 +56,26 @@ def connect(url: str, timeout_s: float) -> Client:
     places = [urlsplit(one) for one in more]
     nodes = [ClusterNode(place.hostname or "", place.port or 6379) for place in places]
     return RedisCluster.from_url(first, startup_nodes=nodes, **options)
+
+
+class Room(NamedTuple):
+    """What a store holds, over all its nodes: bytes used, bytes there may be (0: no bound), keys."""
+
+    used: int
+    most: int
+    keys: int
+
+
+async def room(client: Client) -> Room:
+    """Ask every node that holds keys. Raises RedisError."""
+    from redis.asyncio.cluster import RedisCluster  # noqa: PLC0415  as above
+
+    if isinstance(client, RedisCluster):
+        nodes = [await client.info("memory", target_nodes=node) for node in client.get_primaries()]
+    else:
+        nodes = [await client.info("memory")]
+    mosts = [int(one.get("maxmemory", 0)) for one in nodes]
+    return Room(sum(int(one["used_memory"]) for one in nodes), sum(mosts) if all(mosts) else 0, await client.dbsize())
 
 
 def _nodes(url: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,16 +18,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from moderation.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
 #: A rebalance or a leader election takes a few seconds; what takes longer is for on-call to see.
 BROKER_PATIENCE_S: Final = 10.0
-#: The longest a healthy batch takes is its retries; a worker that stood still for longer is stuck.
+#: A healthy batch takes a second at most while all it needs is there; a partition that stood still for longer is stuck.
 STALL_S: Final = 60.0
 
 
+What = Literal["broker", "produce", "store"]
+
+
 class Health:
-    """The state of a worker. Whoever learns something tells it; times are seconds of `clock`."""
+    """The state of a worker. Whoever learns something tells it; times are seconds of `clock`.
+
+    Of what it needs, the broker and the store are asked by `streams/watch.py`; whether the broker takes what we
+    produce, the pipeline finds out.
+    """
 
     def __init__(
         self,
@@ -39,33 +46,32 @@ class Health:
         self._clock = clock
         self._broker_patience_s = broker_patience_s
         self._stall_s = stall_s
-        self._partitions = 0
         self._ruleset: str | None = None
         self._store_degraded = False
-        self._last_progress = clock()
-        self._broker_away_since: float | None = clock()
+        self._moved = self._here = clock()
+        self._away: dict[What, float] = {"broker": clock()}
+        #: Topic and partition of what this worker holds.
+        self.partitions: frozenset[tuple[str, int]] = frozenset()
 
-    def assigned(self, partitions: int) -> None:
-        """Tell how many partitions this worker holds now; 0 when they were revoked."""
-        self._partitions = partitions
-        self.progressed()
-        if partitions:
-            self.broker_answered()  # it is the broker that assigns
+    def assigned(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Tell which partitions this worker holds now; none when they were revoked."""
+        self.partitions = frozenset(partitions)
+        self.stalled_for(0.0)
+        if self.partitions:
+            self.back("broker")  # it is the broker that assigns
 
-    def progressed(self) -> None:
-        """Tell that a batch became durable, or that there was nothing to do."""
-        self._last_progress = self._clock()
+    def stalled_for(self, seconds: float) -> None:
+        """Tell how long the worst partition has had records waiting and has not moved; 0 where all is well."""
+        self._moved = self._clock() - seconds
 
-    def broker_answered(self) -> None:
-        """Tell that the broker did what it was asked."""
-        if self._broker_away_since is not None:
-            self._broker_away_since = None
-            self.progressed()
+    def away(self, what: What) -> None:
+        """Tell that something did not do what it was asked."""
+        self._away.setdefault(what, self._clock())
 
-    def broker_failed(self) -> None:
-        """Tell that the broker did not."""
-        if self._broker_away_since is None:
-            self._broker_away_since = self._clock()
+    def back(self, what: What) -> None:
+        """Tell that it did. What stood still meanwhile is not held against the worker."""
+        if self._away.pop(what, None) is not None:
+            self._here = self._clock()
 
     def rules_loaded(self, ruleset: str) -> None:
         """Tell the hash of the rule set in force."""
@@ -76,18 +82,19 @@ class Health:
         self._store_degraded = degraded
 
     def alive(self) -> bool:
-        """Return False where only a restart can help: work is at hand, the broker is there, and nothing moves."""
-        idle = not self._partitions or self._broker_away_since is not None
-        return idle or self._clock() - self._last_progress <= self._stall_s
+        """Return False where only a restart can help: work is at hand, all it needs is there, and nothing moves."""
+        idle = not self.partitions or bool(self._away)
+        return idle or self._clock() - max(self._moved, self._here) <= self._stall_s
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Return whether this worker moderates, and a report for people: why not, and what is degraded."""
         reasons = [
             reason
             for reason, holds in (
-                ("no partitions are assigned", self._partitions == 0),
+                ("no partitions are assigned", not self.partitions),
                 ("no rule set is loaded", self._ruleset is None),
-                ("the broker is away", self._broker_away_s() > self._broker_patience_s),
+                ("the broker is away", self._away_s("broker") > self._broker_patience_s),
+                ("the broker takes nothing", self._away_s("produce") > self._broker_patience_s),
                 ("work stands still", not self.alive()),
             )
             if holds
@@ -96,19 +103,30 @@ class Health:
             "ready": not reasons,
             "reasons": reasons,
             "degraded": ["the ledger is away: judged without history"] if self._store_degraded else [],
-            "partitions": self._partitions,
+            "partitions": len(self.partitions),
             "ruleset": self._ruleset,
-            "broker_away_s": round(self._broker_away_s(), 1),
-            "since_progress_s": round(self._clock() - self._last_progress, 1),
+            "broker_away_s": round(max(self._away_s("broker"), self._away_s("produce")), 1),
+            "store_away_s": round(self._away_s("store"), 1),
+            "stalled_s": round(self._clock() - self._moved, 1),
         }
 
-    def _broker_away_s(self) -> float:
-        return 0.0 if self._broker_away_since is None else self._clock() - self._broker_away_since
+    def _away_s(self, what: What) -> float:
+        return self._clock() - self._away[what] if what in self._away else 0.0
+
+
+class Report(Protocol):
+    """What the pages ask."""
+
+    def alive(self) -> bool:
+        """Return False where only a restart can help."""
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Return whether it does its work, and why not."""
 
 
 @asynccontextmanager
 async def serve(
-    health: Health, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 0
+    health: Report, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """Serve the three pages while the context is open; gives the port, which matters where 0 was asked for.
 
@@ -128,7 +146,7 @@ async def serve(
         await runner.cleanup()
 
 
-def _pages(health: Health, registry: CollectorRegistry) -> web.Application:
+def _pages(health: Report, registry: CollectorRegistry) -> web.Application:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -21,8 +22,10 @@ from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavail
 from moderation.events import decode_event
 from moderation.order import decode_command
 from moderation.signature import Signing, check
+from streams import canary
 from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
+from streams.lag import MARKERS
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
 from streams.orders import Orders
@@ -54,10 +57,6 @@ STORE_PATIENCE_S: Final = 2.0
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 #: Actions kept for the ledger while it is away; beyond it the oldest can no longer be reverted by id.
 UNRECORDED_MOST: Final = 50_000
-
-
-#: Offsets that a transaction may take for itself between two records.
-_MARKERS: Final = 2
 
 
 class Stale(QingliuError):
@@ -111,6 +110,7 @@ class Pipeline:
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale, Draining."""
+        self._metrics.received.labels(records[0].topic).inc(len(records))
         await self._catch_up(records[0])
         started, worked = time.perf_counter(), time.thread_time()
         judged, dead = await self._judge(records)
@@ -128,6 +128,7 @@ class Pipeline:
 
     async def commands(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Carry out a batch of commands, one after the other. Raises Stale."""
+        self._metrics.received.labels(records[0].topic).inc(len(records))
         started = time.perf_counter()
         for record in records:
             try:
@@ -145,7 +146,7 @@ class Pipeline:
     async def _catch_up(self, first: Record) -> None:
         """Hear what another worker heard of this partition before its first record here, and make nothing of it."""
         heard = self._heard.get((first.topic, first.partition))
-        if self._past is None or first.offset == 0 or (heard is not None and first.offset <= heard + _MARKERS):
+        if self._past is None or first.offset == 0 or (heard is not None and first.offset <= heard + MARKERS):
             return
         count = 0
         async for records in self._past.before(first, heard or 0):
@@ -203,6 +204,7 @@ class Pipeline:
         """Ask the ledger, with patience; None where it stays away."""
         until = time.monotonic() + STORE_PATIENCE_S
         while True:
+            asked = time.perf_counter()
             try:
                 answer = await question()
             except StoreUnavailable as exc:
@@ -212,6 +214,7 @@ class Pipeline:
                     return None
                 await asyncio.sleep(RETRY_S[0])
             else:
+                self._metrics.store_seconds.observe(time.perf_counter() - asked)
                 self._degrade(on=False)
                 return answer
 
@@ -238,23 +241,24 @@ class Pipeline:
         for attempt in range(1 << 30):
             if not fresh():
                 self._metrics.stale_batches.inc()
+                self._health.back("produce")  # whether it would be taken now, the partition's new owner finds out
                 raise Stale
             try:
                 await deed()
             except (LettersNotSent, StoreUnavailable) as exc:
                 self._metrics.produce_retries.inc()
-                if isinstance(exc, LettersNotSent):
-                    self._health.broker_failed()
+                self._health.away("produce" if isinstance(exc, LettersNotSent) else "store")
                 log.warning("retrying", attempt=attempt + 1, error=str(exc))
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             else:
+                self._health.back("produce")
                 return
 
     async def _remember(self, actions: Sequence[Action]) -> None:
         """Write actions to the ledger; what it cannot take now waits for the next batch."""
-        if not (actions or self._unrecorded):
+        self._unrecorded |= {one.action_id: one for one in actions if one.target.account_id != canary.ACCOUNT}
+        if not self._unrecorded:
             return
-        self._unrecorded |= {action.action_id: action for action in actions}
         while len(self._unrecorded) > UNRECORDED_MOST:
             del self._unrecorded[next(iter(self._unrecorded))]
         waiting = tuple(self._unrecorded.values())
@@ -272,21 +276,22 @@ class Pipeline:
     # -- counting, once all is durable
 
     def _count_batch(self, records: Sequence[Record], started: float) -> None:
-        first = records[0]
-        self._metrics.received.labels(first.topic).inc(len(records))
         self._metrics.batch_records.observe(len(records))
         self._metrics.batch_seconds.observe(time.perf_counter() - started)
-        self._metrics.last_progress_timestamp_seconds.labels(first.topic, first.partition).set(self._now_ms() / 1000)
-        self._health.progressed()
-        self._health.broker_answered()
 
     def _count(self, judged: Sequence[Judged], outcomes: Sequence[Outcome], dead: Sequence[Letter]) -> None:
         m, now = self._metrics, self._now_ms()
+        events = [one.finding.event for one in judged]
         m.outcomes.labels("allow").inc(len(judged) - len(outcomes))
-        m.verdicts.labels("allow", NO_LABEL).inc(len(judged) - len(outcomes))
+        channels = {one.event_id: one.channel for one in events} if outcomes else {}
+        allowed = Counter(one.channel for one in events)
+        allowed.subtract(channels[outcome.judgement.event_id] for outcome in outcomes)
+        for channel, count in allowed.items():
+            m.verdicts.labels("allow", NO_LABEL, channel).inc(max(0, count))
         m.windows_senders.set(len(self.moderator.windows))
-        if judged:
-            m.event_age_seconds.observe(max(0, now - judged[-1].finding.event.ts) / 1000)
+        m.unrecorded_actions.set(len(self._unrecorded))
+        if events:
+            m.event_age_seconds.observe(max(0, now - events[0].ts) / 1000)
         for letter in dead:
             m.outcomes.labels("dead_letter").inc()
             m.dead_letters.labels(letter.headers[0][1].decode()).inc()
@@ -294,12 +299,12 @@ class Pipeline:
             for hit in j.finding.hits:
                 m.rule_hits.labels(hit.rule, hit.status).inc()
         for outcome in outcomes:
-            self._count_outcome(outcome, now)
+            self._count_outcome(outcome, channels[outcome.judgement.event_id], now)
 
-    def _count_outcome(self, outcome: Outcome, now: int) -> None:
+    def _count_outcome(self, outcome: Outcome, channel: str, now: int) -> None:
         m, judgement = self._metrics, outcome.judgement
         m.outcomes.labels(judgement.verdict).inc()
-        m.verdicts.labels(judgement.verdict, judgement.label or NO_LABEL).inc()
+        m.verdicts.labels(judgement.verdict, judgement.label or NO_LABEL, channel).inc()
         for case in outcome.cases:
             m.cases.labels(case.why_human).inc()
         for action in judgement.actions:

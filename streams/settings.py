@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moderation.errors import SettingsError
 from moderation.signature import Signing
+from streams.canary import TEXT
 from streams.cluster import is_address
 
 if TYPE_CHECKING:
@@ -210,8 +211,16 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(3.0, gt=0, le=100, description="at most a third of the session timeout")
     produce_timeout_s: float = Field(15.0, ge=1, le=120, description="until a record counts as not sent and is retried")
     store_timeout_s: float = Field(0.25, ge=0.01, le=10, description="for each answer of Redis")
+    stall_s: float = Field(
+        60.0, ge=10, le=3600, description="a partition with records waiting that moves on no more ends the worker"
+    )
     shutdown_s: float = Field(15.0, ge=1, le=600, description="until a worker that was told to stop is ended")
 
+    canary_text: str = Field(
+        TEXT, min_length=1, max_length=200, description="what qingliu observe says; the rules must act on it"
+    )
+    canary_every_s: float = Field(60.0, ge=0, le=3600, description="how often; 0 = never")
+    ack_within_s: float = Field(60.0, ge=1, le=3600, description="an action or canary not answered by then is counted")
     audit_key: SecretStr | None = Field(
         None, min_length=16, description="of the audit log: without it nobody can make the chain anew"
     )

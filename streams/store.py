@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisClusterException, RedisError
 
 from moderation.errors import StoreUnavailable
-from streams.cluster import connect
+from streams.cluster import connect, room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from streams.cluster import Room
 
 Command = tuple[str | bytes | int, ...]
 
@@ -90,6 +92,11 @@ class Store:
                 if isinstance(answer, Exception):
                     raise answer
         return answers
+
+    async def room(self) -> Room:
+        """Ask how much there is in the store, and how much there may be. Raises StoreUnavailable."""
+        with self._guard():
+            return await room(self._redis)
 
     async def close(self) -> None:
         """Let go of connections."""

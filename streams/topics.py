@@ -30,7 +30,10 @@ def plan(settings: Settings) -> list[NewTopic]:
 
 def _config(topics: Topics, name: str) -> Mapping[str, str]:
     kinds = {topics.world: "chat", topics.private: "chat", topics.audit: "audit"}
-    return {"retention.ms": str(RETENTION_MS[kinds.get(name, "moderation")]), "cleanup.policy": "delete"}
+    kind = kinds.get(name, "moderation")
+    config = {"retention.ms": str(RETENTION_MS[kind]), "cleanup.policy": "delete"}
+    # the broker's clock, not a game server's: what is heard again after a takeover is found by time
+    return config | ({"message.timestamp.type": "LogAppendTime"} if kind == "chat" else {})
 
 
 async def create_topics(settings: Settings, kafka: str) -> list[str]:

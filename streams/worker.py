@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
-import signal
 import socket
-import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -16,27 +13,28 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
 from moderation.notes import RulesChange
 from streams.app import build_app
 from streams.bulletin import Bulletin
-from streams.connection import connection
 from streams.drain import DrainLimit
 from streams.embedded import Embedded
 from streams.health import Health, serve
+from streams.lag import GroupLag
 from streams.ledger import RedisLedger
 from streams.letters import Letters
+from streams.logs import QUOTA
 from streams.metrics import Metrics
 from streams.outbox import KafkaOutbox, Letter, LettersNotSent
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
 from streams.preflight import may_read
 from streams.rules import load_rules
+from streams.stop import Rounds, Stop
 from streams.topics import create_topics
+from streams.watch import EVERY_S, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,8 +46,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: How often the broker is asked whether it is there, and how late the loop runs is measured. Seconds.
-BROKER_EVERY: Final = 2.0
+#: How often is measured how late the loop runs. Seconds.
 LAG_EVERY: Final = 0.25
 #: After a letter was not sent; twice as long each time. Seconds.
 TELL_AGAIN: Final = 1.0
@@ -57,7 +54,6 @@ TELL_AGAIN: Final = 1.0
 GC_THRESHOLD: Final = (50_000, 20, 50)
 EX_OK: Final = 0
 EX_SOFTWARE: Final = 70
-EX_TEMPFAIL: Final = 75
 #: Nothing in memory outlives a worker, so an embedded broker's sessions may be short; its group waits half of one.
 EMBEDDED_SESSION_S: Final = 4.0
 
@@ -65,9 +61,18 @@ EMBEDDED_SESSION_S: Final = 4.0
 class Worker:
     """A running worker, as `running` gives it. `metrics_port` is where its pages are."""
 
-    def __init__(self, settings: Settings, app: faust.App, health: Health, metrics: Metrics, metrics_port: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        app: faust.App,
+        health: Health,
+        metrics: Metrics,
+        metrics_port: int,
+        watch: asyncio.Task[None],
+    ) -> None:
         self.settings = settings
         self.app = app
+        self.watch = watch
         self.health = health
         self.metrics = metrics
         self.metrics_port = metrics_port
@@ -91,8 +96,9 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-    metrics, health = Metrics(), Health()
+    metrics, health = Metrics(), Health(stall_s=settings.stall_s)
     metrics.ruleset_info.info({"hash": ruleset.hash})
+    metrics.ruleset_loaded_timestamp_seconds.set_to_current_time()
     health.rules_loaded(ruleset.hash)
     async with AsyncExitStack() as stack:
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
@@ -117,56 +123,29 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 bulletin=bulletin,
             ),
             health,
+            metrics,
             Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
         )
         port = await stack.enter_async_context(
             serve(health, metrics.registry, settings.metrics_host, settings.metrics_port)
         )
-        stack.push_async_callback(_stop, app, settings.shutdown_s)
+        stack.push_async_callback(app.stop)
         await app.start()
+        lag = GroupLag(settings, kafka)
+        stack.push_async_callback(lag.close)
+        watch = Rounds(Watch(lag, ledger, health, metrics).round, EVERY_S)
+        stack.push_async_callback(watch.end)
         started = Letters(settings.topics).note(_started(ruleset.hash))
-        told = _tell(KafkaOutbox(app), started)
-        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), bulletin.follow(), told):
+        for job in (_measure_lag(metrics), bulletin.follow(), _tell(KafkaOutbox(app), started)):
             stack.push_async_callback(_end, asyncio.create_task(job))
         log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
-        yield Worker(settings, app, health, metrics, port)
+        yield Worker(settings, app, health, metrics, port, watch.task)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def _stop(app: faust.App, within_s: float) -> None:
-    """Let batches in hand finish and commit. A broker that is away must not hold us: what is not done comes again."""
-    try:
-        async with asyncio.timeout(within_s):
-            await app.stop()
-    except TimeoutError:
-        log.critical("not stopped in time: leaving; what was in hand will be redelivered", within_s=within_s)
-        os._exit(EX_TEMPFAIL)
-
-
-async def _ask_broker(settings: Settings, kafka: str, health: Health) -> None:
-    """Ask the broker for its topics every few seconds, over a connection of its own: an idle worker knows too."""
-    admin: AIOKafkaAdminClient | None = None
-    try:
-        while True:
-            try:
-                if admin is None:
-                    admin = AIOKafkaAdminClient(**connection(settings, kafka), request_timeout_ms=5000)
-                    await admin.start()
-                await admin.list_topics()
-            except (KafkaError, OSError, TimeoutError) as exc:
-                log.debug("broker asked in vain", error=repr(exc))
-                health.broker_failed()
-            else:
-                health.broker_answered()
-            await asyncio.sleep(BROKER_EVERY)
-    finally:
-        if admin is not None:
-            await admin.close()
 
 
 def _started(ruleset: str) -> RulesChange:
@@ -195,6 +174,7 @@ async def _measure_lag(metrics: Metrics) -> None:
         due = loop.time() + LAG_EVERY
         await asyncio.sleep(LAG_EVERY)
         metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+        metrics.log_lines_suppressed.inc(QUOTA.taken())
 
 
 @asynccontextmanager
@@ -219,20 +199,21 @@ async def servers(settings: Settings) -> AsyncIterator[tuple[Settings, str, str,
 
 async def work(settings: Settings) -> int:
     """Run until SIGTERM, SIGINT, a crash of the app, or the end of an embedded server. Returns the exit code."""
+    stop = Stop(settings.shutdown_s)
     async with servers(settings) as (chosen, kafka, redis, pair), running(chosen, kafka, redis) as worker:
         if pair:
             log.warning("embedded broker and store: nothing survives this process", kafka=kafka, redis=redis)
-        return await _until_told(worker, pair)
+        code = await _until(stop.told, worker, pair)
+        stop.begin()
+        return code
 
 
-async def _until_told(worker: Worker, pair: Embedded | None) -> int:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+async def _until(told: asyncio.Event, worker: Worker, pair: Embedded | None) -> int:
+    """Wait until we are told to stop or cannot go on; return the exit code that says which."""
     waits: set[asyncio.Future[Any]] = {
         asyncio.ensure_future(told.wait()),
         asyncio.ensure_future(worker.app.wait_until_stopped()),
+        worker.watch,
     }
     if pair:
         waits |= {pair.failed, pair.full}
@@ -240,28 +221,8 @@ async def _until_told(worker: Worker, pair: Embedded | None) -> int:
     for waiting in waits - done:
         waiting.cancel()
     if told.is_set():
-        log.info("told to stop")
         return EX_OK
     for one in done:
         with suppress(Exception):
             log.error("stopping", why=one.result() or "the app crashed")
     return EX_SOFTWARE
-
-
-def log_json(level: str) -> None:
-    """Send structured logs, ours and the libraries', to stderr as JSON lines; no chat text is ever logged."""
-    shared: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    json = structlog.processors.JSONRenderer(ensure_ascii=False)
-    number = getattr(logging, level.upper())
-    structlog.configure(
-        processors=[*shared, json],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=json, foreign_pre_chain=shared))
-    logging.basicConfig(level=max(logging.WARNING, number), handlers=[handler], force=True)

@@ -292,7 +292,13 @@ def test_doctor_without_settings_looks_at_the_embedded_servers(small: str) -> No
     result = run("doctor", "--json", "--rules", small)
     found = {check["name"]: check["status"] for check in json.loads(result.stdout)}
     assert result.exit_code == 0
-    assert found == {"python": "OK", "faust": "OK", "rules": "OK", "embedded": "WARN"}
+    assert found == {"python": "OK", "faust": "OK", "rules": "OK", "canary": "WARN", "embedded": "WARN"}
+
+
+def test_doctor_knows_a_canary_that_the_rules_act_on(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QINGLIU_CANARY_TEXT", "出金加QQ 7381920465")
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--rules", small).stdout)}
+    assert checks["canary"] == {"name": "canary", "status": "OK", "says": "出金加QQ 7381920465 → rmt"}
 
 
 def test_doctor_fails_on_rules_that_do_not_load(small: str) -> None:
@@ -326,7 +332,8 @@ def test_topics_are_shown_then_made_then_there(small: str, monkeypatch: pytest.M
     assert json.loads(run("topics", "create", "--json").stdout) == {"created": [], "missing": []}
     checks = {c["name"]: c["status"] for c in json.loads(run("doctor", "--json", "--rules", small).stdout)}
     assert (
-        checks.items() >= {"broker": "OK", "topics": "OK", "store": "OK", "clock": "OK", "durability": "WARN"}.items()
+        checks.items()
+        >= {"broker": "OK", "topics": "OK", "lag": "OK", "store": "OK", "clock": "OK", "durability": "WARN"}.items()
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("_logs_aside")]
 WHO = ("--operator", "gm-li", "--reason", "看过了")
+WHY = ("--why", "工单 7")
 
 
 @pytest.fixture
@@ -93,7 +94,8 @@ def test_a_granted_appeal_lifts_the_mute_and_becomes_a_test(
             orders = (
                 answer, (*ask, "--dry-run"), ask, ask, ("appeals", "list", "--json"), ("appeals", "list", "--overdue"),
                 (*answer, "--json"), answer, (*answer, "--grant", "--json"), (*answer, "--deny"),
-                ("appeals", "list", "--json"), ("appeals", "show", mute.action_id, *WHY), ("appeals", "show", "unknown", *WHY),
+                ("appeals", "list", "--json"), ("appeals", "show", mute.action_id, *WHY),
+                ("appeals", "show", "unknown", *WHY),
             )  # fmt: skip
             told = [await asyncio.to_thread(run, *args) for args in orders]
             sent = await read(embedded, chosen, chosen.topics.enforcement, 3)
@@ -118,7 +120,7 @@ def test_a_granted_appeal_lifts_the_mute_and_becomes_a_test(
     assert {(one["rate"]["rule"], one["rate"]["overturned"], one["down"]) for one in json.loads(rates.stdout)} == {
         ("sell.contact", 1, False), ("contact.drop", 1, False),
     }  # fmt: skip
-    write = ("appeals", "examples", "--rules", "rules", "--write", "site")
+    write = ("appeals", "examples", *WHY, "--rules", "rules", "--write", "site")
     assert SPAM in run(*write).stdout
     assert not (tmp_path / "site").exists()
     assert run(*write, "--yes").stdout.strip() == "site/examples.yaml"

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from moderation.errors import SettingsError
-from streams.health import BROKER_PATIENCE_S, STALL_S, Health, serve
+from streams.health import BROKER_PATIENCE_S, STALL_S, Health, What, serve
 from streams.metrics import Metrics
 
 
@@ -21,11 +21,15 @@ class Clock:
         return self.now
 
 
+def held(partitions: int) -> list[tuple[str, int]]:
+    return [("chat.world", number) for number in range(partitions)]
+
+
 def working(clock: Clock) -> Health:
     health = Health(clock=clock)
     health.rules_loaded("abc")
-    health.assigned(12)
-    health.broker_answered()
+    health.assigned(held(12))
+    health.back("broker")
     return health
 
 
@@ -46,7 +50,8 @@ def test_a_worker_with_partitions_rules_and_a_broker_is_ready() -> None:
         "partitions": 12,
         "ruleset": "abc",
         "broker_away_s": 0.0,
-        "since_progress_s": 0.0,
+        "store_away_s": 0.0,
+        "stalled_s": 0.0,
     }
 
 
@@ -61,18 +66,18 @@ def test_a_new_worker_is_alive_but_not_ready() -> None:
 
 def test_without_a_rule_set_a_worker_is_not_ready() -> None:
     health = Health(clock=Clock())
-    health.assigned(1)
+    health.assigned(held(1))
     assert why(health) == ["no rule set is loaded"]
 
 
 def test_a_rebalance_is_not_ready_and_stays_alive() -> None:
     clock = Clock()
     health = working(clock)
-    health.assigned(0)
+    health.assigned(())
     clock.now += 10 * STALL_S
     assert health.alive()
     assert why(health) == ["no partitions are assigned"]
-    health.assigned(6)
+    health.assigned(held(6))
     assert health.alive(), "the time without partitions is not held against it"
     assert why(health) == []
 
@@ -80,38 +85,73 @@ def test_a_rebalance_is_not_ready_and_stays_alive() -> None:
 def test_a_short_absence_of_the_broker_is_forgiven() -> None:
     clock = Clock()
     health = working(clock)
-    health.broker_failed()
+    health.away("broker")
     clock.now += BROKER_PATIENCE_S
-    health.broker_failed()
+    health.away("broker")
     assert why(health) == []
     clock.now += 0.1
     assert why(health) == ["the broker is away"]
-    health.broker_answered()
+    health.back("broker")
     assert why(health) == []
 
 
 def test_a_dead_broker_does_not_restart_the_fleet() -> None:
     clock = Clock()
     health = working(clock)
-    health.broker_failed()
+    health.away("broker")
     clock.now += 10 * STALL_S
     assert health.alive()
-    health.broker_answered()
+    health.back("broker")
     assert health.alive(), "the outage is not held against it"
 
 
 def test_a_worker_whose_work_stands_still_is_dead() -> None:
     clock = Clock()
     health = working(clock)
-    clock.now += STALL_S
+    clock.now += STALL_S + 1
+    health.stalled_for(STALL_S)
     assert health.alive()
-    clock.now += 1
+    health.stalled_for(STALL_S + 1)
     assert not health.alive()
     assert why(health) == ["work stands still"]
-    health.broker_answered()
+    health.back("broker")
     assert not health.alive(), "a broker that was there all along is no progress"
-    health.progressed()
+    health.stalled_for(0)
     assert health.alive()
+
+
+def test_a_worker_that_nobody_watches_any_more_is_dead() -> None:
+    clock = Clock()
+    health = working(clock)
+    clock.now += STALL_S + 1
+    assert not health.alive()
+
+
+@pytest.mark.parametrize("what", ["broker", "produce", "store"])
+def test_what_stands_still_because_something_is_away_does_not_restart_the_fleet(what: What) -> None:
+    clock = Clock()
+    health = working(clock)
+    health.away(what)
+    clock.now += 10 * STALL_S
+    health.stalled_for(10 * STALL_S)
+    assert health.alive()
+    health.back(what)
+    assert health.alive(), "the outage is not held against it"
+    clock.now += STALL_S + 1
+    health.stalled_for(11 * STALL_S)
+    assert not health.alive(), "but what goes on standing still is"
+
+
+def test_a_broker_that_answers_and_takes_nothing_is_not_ready() -> None:
+    clock = Clock()
+    health = working(clock)
+    for _ in range(10):  # attempts fail, and the poll in between succeeds
+        health.away("produce")
+        health.back("broker")
+        clock.now += 2
+    assert why(health) == ["the broker takes nothing"]
+    health.back("produce")
+    assert why(health) == []
 
 
 def test_a_degraded_ledger_is_said_and_leaves_the_worker_ready() -> None:
@@ -147,7 +187,7 @@ def test_the_pages_answer_on_a_free_port() -> None:
             assert await _get(session, "/livez") == (200, {"alive": True})
 
             health.rules_loaded("abc")
-            health.assigned(4)
+            health.assigned(held(4))
             status, report = await _get(session, "/readyz")
             assert (status, report["ruleset"], report["partitions"]) == (200, "abc", 4)
 

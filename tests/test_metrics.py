@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from moderation.errors import DeadReason
-from streams.metrics import NO_LABEL, Metrics
+from streams.metrics import NO_LABEL, Catalogue, Metrics, OutsideMetrics
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 LABELS = {
     "received": {"topic"},
     "outcomes": {"outcome"},
-    "verdicts": {"verdict", "label"},
+    "verdicts": {"verdict", "label", "channel"},
     "rule_hits": {"rule", "status"},
     "actions": {"action", "label", "mode"},
     "cases": {"why"},
     "dead_letters": {"reason"},
     "commands": {"command", "status"},
-    "last_progress_timestamp_seconds": {"topic", "partition"},
+    "lag_records": {"topic", "partition"},
+    "stalled_seconds": {"topic", "partition"},
+    "ruleset_reloads": {"result"},
+    "ruleset_loaded_timestamp_seconds": set(),
+    "rule_overturned": {"rule"},
     "ruleset": {"hash"},
     "batch_records": set(),
     "batch_seconds": set(),
@@ -37,10 +41,33 @@ LABELS = {
     "store_errors": set(),
     "stale_batches": set(),
     "degraded": set(),
+    "broker_up": set(),
+    "store_up": set(),
+    "store_seconds": set(),
+    "partitions": set(),
+    "rebalances": set(),
+    "log_lines_suppressed": set(),
+    "unrecorded_actions": set(),
     "appeals_open": set(),
     "appeals_overdue": set(),
-    "rule_overturned": {"rule"},
     "windows_senders": set(),
+}
+OUTSIDE = {
+    "acks": {"status"},
+    "ack_latency_seconds": set(),
+    "awaiting_ack": set(),
+    "unacknowledged": set(),
+    "canaries": {"result"},
+    "canary_latency_seconds": set(),
+    "store_memory_bytes": set(),
+    "store_max_memory_bytes": set(),
+    "store_keys": set(),
+    "campaigns_open": set(),
+    "broker_up": set(),
+    "store_up": set(),
+    "lag_records": {"topic", "partition"},
+    "stalled_seconds": {"topic", "partition"},
+    "log_lines_suppressed": set(),
 }
 
 
@@ -49,13 +76,14 @@ def metrics() -> Metrics:
     made = Metrics()
     made.received.labels("chat.world").inc()
     made.rule_hits.labels("poach.cash-move", "live").inc()
-    made.last_progress_timestamp_seconds.labels("chat.world", "3").set(1)
+    made.lag_records.labels("chat.world", "3").set(1)
+    made.stalled_seconds.labels("chat.world", "3").set(1)
     made.rule_overturned.labels("poach.cash-move").set(1)
     made.ruleset_info.info({"hash": "abc"})
     return made
 
 
-def ours(metrics: Metrics) -> dict[str, Metric]:
+def ours(metrics: Catalogue) -> dict[str, Metric]:
     return {
         family.name.removeprefix("qingliu_"): family
         for family in metrics.registry.collect()
@@ -63,7 +91,7 @@ def ours(metrics: Metrics) -> dict[str, Metric]:
     }
 
 
-def page(metrics: Metrics) -> str:
+def page(metrics: Catalogue) -> str:
     return generate_latest(metrics.registry).decode()
 
 
@@ -73,6 +101,19 @@ def test_every_metric_has_the_labels_it_may_have_and_no_other(metrics: Metrics) 
         for name, family in ours(metrics).items()
     }
     assert found == LABELS
+
+
+def test_the_observer_s_metrics_have_the_labels_they_may_have_and_no_other() -> None:
+    outside = OutsideMetrics()
+    outside.lag_records.labels("chat.world", "3").set(1)
+    outside.stalled_seconds.labels("chat.world", "3").set(1)
+    found = {
+        name: {label for sample in family.samples for label in sample.labels} - {"le"}
+        for name, family in ours(outside).items()
+    }
+    assert found == OUTSIDE
+    assert 'qingliu_canaries_total{result="lost"} 0.0' in page(outside)
+    assert 'qingliu_acks_total{status="unknown_target"} 0.0' in page(outside)
 
 
 def test_only_ours_and_the_process_are_on_the_page(metrics: Metrics) -> None:
@@ -115,13 +156,13 @@ def test_closed_sets_exist_before_anything_happens() -> None:
     for why in ("low_confidence", "vip", "policy", "budget", "degraded"):
         assert f'qingliu_cases_total{{why="{why}"}} 0.0' in text
     assert 'qingliu_actions_total{action="ban",label="rmt",mode="auto"} 0.0' in text
-    assert f'qingliu_verdicts_total{{label="{NO_LABEL}",verdict="allow"}} 0.0' in text
+    assert f'qingliu_verdicts_total{{channel="world",label="{NO_LABEL}",verdict="allow"}} 0.0' in text
     assert "qingliu_store_errors_total 0.0" in text
     assert "qingliu_degraded 0.0" in text
 
 
 def test_the_page_is_small(metrics: Metrics) -> None:
-    assert len(page(metrics).splitlines()) < 500
+    assert len(page(metrics).splitlines()) < 700
 
 
 def test_the_objectives_are_bounds_of_the_histograms(metrics: Metrics) -> None:

@@ -11,6 +11,7 @@ import pytest
 from moderation.actions import Action, Case, MuteCommand, RevertCommand, Target
 from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
+from streams import canary
 from streams.health import Health
 from streams.ledger import MemoryLedger
 from streams.metrics import Metrics
@@ -184,6 +185,52 @@ def test_a_batch_of_another_generation_is_left_alone() -> None:
     with pytest.raises(Stale):
         desk.chat(record(event(SPAM, level=3)), fresh=False)
     assert not desk.post.sent
+
+
+def test_a_broker_that_takes_nothing_is_away_until_it_takes_something_or_another_worker_asks_it() -> None:
+    for then in ("taken", "left"):
+        desk = Desk(Post(failures=1))
+        seen: list[set[str]] = []
+
+        def fresh(desk: Desk = desk, seen: list[set[str]] = seen, then: str = then) -> bool:
+            seen.append(set(desk.health._away))
+            return len(seen) == 1 or then == "taken"
+
+        work = desk.pipeline.chat([record(event(SPAM, level=3))], fresh)
+        if then == "left":
+            with pytest.raises(Stale):
+                asyncio.run(work)
+        else:
+            asyncio.run(work)
+        assert "produce" not in seen[0]
+        assert "produce" in seen[1]
+        assert "produce" not in desk.health._away
+
+
+def test_what_is_counted_tells_channels_apart_and_how_old_the_oldest_was() -> None:
+    desk = Desk()
+    desk.chat(
+        record(event("你好", 0, account="a1", channel="guild"), 0),
+        record(event("大家好", 1, account="a2"), 1),
+        record(event(SPAM, 2, account="a3", level=3), 2),
+    )
+    assert desk.counted("verdicts_total", verdict="allow", label="none", channel="guild") == 1
+    assert desk.counted("verdicts_total", verdict="allow", label="none", channel="world") == 1
+    assert desk.counted("verdicts_total", verdict="act", label="rmt", channel="world") == 1
+    assert desk.counted("received_total", topic="chat.world") == 3
+    assert desk.counted("event_age_seconds_count") == 1
+    assert desk.counted("store_seconds_count") > 0
+
+
+def test_a_canary_is_judged_and_answered_like_anybody_and_not_kept() -> None:
+    desk = Desk()
+    desk.chat(
+        record(event(SPAM, 0, account=canary.ACCOUNT, level=3), 0), record(event(SPAM, 1, account="a1", level=3), 1)
+    )
+    sent = {a.target.account_id: a for a in desk.post.actions()}
+    assert sent.keys() == {canary.ACCOUNT, "a1"}
+    assert asyncio.run(desk.store.find(sent["a1"].action_id, "a1"))
+    assert asyncio.run(desk.store.find(sent[canary.ACCOUNT].action_id, canary.ACCOUNT)) is None
 
 
 def test_a_redelivered_batch_says_the_same_again_and_climbs_no_ladder() -> None:

@@ -165,10 +165,8 @@ async def process(pair: Embedded, settings: Settings, rules_dir: Path) -> AsyncI
         "QINGLIU_HEARTBEAT_S": str(EMBEDDED_SESSION_S / 4),
         "QINGLIU_RULES": str(rules_dir),
     }
-    code = (
-        "import asyncio; from streams import worker; from streams.settings import Settings; worker.log_json('error');"
-    )
-    code += "raise SystemExit(asyncio.run(worker.work(Settings.load())))"
+    code = "import asyncio; from streams import logs, worker; from streams.settings import Settings;"
+    code += "logs.log_json('error'); raise SystemExit(asyncio.run(worker.work(Settings.load())))"
     started = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, env=env)
     try:
         yield started

@@ -52,6 +52,12 @@ audit="--topic ${PREFIX}moderation.audit"
   allow qingliu-replay $dead --operation Read
   allow qingliu-replay $world $private $commands $audit --operation Write
 
+  # The observer sends a canary's message, and reads what comes of it and of everything else; it also asks for lag.
+  allow qingliu-observer $world --operation Write
+  allow qingliu-observer $enforcement $acks --operation Read
+  allow qingliu-observer $private $commands --operation Describe
+  allow qingliu-observer --group "$WORKERS" --operation Describe
+
   # Auditors read all that was decided and ordered, and write nothing.
   allow qingliu-auditor $commands $enforcement $cases $acks $appeals $audit $dead --operation Read
 
