@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parent.parent
 ACLS: Final = ROOT / "deploy" / "acl"
-USERS: Final = ("admin", "qingliu-game", "qingliu-worker", "qingliu-gm", "qingliu-auditor", "qingliu-monitor")
+USERS: Final = (
+    "admin", "qingliu-game", "qingliu-worker", "qingliu-gm", "qingliu-auditor", "qingliu-monitor", "qingliu-observer",
+)  # fmt: skip
 _CLUSTER: Final = "cWluZ2xpdS1ndWFyZGVkMQ"  # 16 bytes in base 64, as Kafka wants it
 _PROPERTIES: Final = """\
 process.roles=broker,controller

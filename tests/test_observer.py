@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from moderation.actions import Ack, Action, Target
 from moderation.moderator import Moderator
+from moderation.signature import signed
 from streams.canary import ACCOUNT, TEXT, Canary
 from streams.ledger import RedisLedger
 from streams.metrics import OutsideMetrics
@@ -21,12 +22,13 @@ from streams.settings import Settings
 from streams.topics import create_topics
 from streams.worker import running
 from tests.small_rules import rules
-from tests.test_worker import SPAM, fresh_event, producer, publish, read, settings_for
+from tests.test_worker import SPAM, fresh_event, producer, read, settings_for
 
 if TYPE_CHECKING:
     from streams.embedded import Embedded
 
 WITHIN_MS = 60_000
+SECRET = b"0123456789abcdef0123456789abcdef"
 
 
 def page(metrics: OutsideMetrics) -> str:
@@ -122,7 +124,8 @@ def test_the_shipped_rules_act_on_the_canary_and_never_ask_a_human() -> None:
 @pytest.mark.servers
 def test_an_observer_sees_canaries_acks_lag_and_the_store(embedded: Embedded) -> None:
     async def story() -> None:
-        settings = settings_for("observed", canary_text="出金加QQ 1000000001", canary_every_s=1, ack_within_s=5)
+        sings = {"canary_text": "出金加QQ 1000000001", "canary_every_s": 1, "event_keys": SECRET.decode()}
+        settings = settings_for("observed", **sings, ack_within_s=5)
         topics = settings.topics
         await create_topics(settings, embedded.kafka)
         async with (
@@ -132,7 +135,8 @@ def test_an_observer_sees_canaries_acks_lag_and_the_store(embedded: Embedded) ->
         ):
             await worker.wait_ready()
             await shown(watching.metrics, 'qingliu_canaries_total{result="answered"} 2.0')
-            await publish(to, topics.world, [fresh_event(SPAM, 1, "a1", level=3)])
+            said = msgspec.json.encode(fresh_event(SPAM, 1, "a1", level=3))
+            await to.send_and_wait(topics.world, said, key=b"a1", headers=list(signed(b"a1", said, (SECRET,))))
             sent = [
                 msgspec.json.decode(one, type=Action) for one in await read(embedded, settings, topics.enforcement, 8)
             ]
