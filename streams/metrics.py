@@ -109,6 +109,14 @@ class Metrics:
         self.last_progress_timestamp_seconds = self._gauge(
             "last_progress_timestamp_seconds", "When a partition last moved on.", "topic", "partition"
         )
+        self.rules_revision = self._gauge("rules_revision", "Revision of the rules in force; 0 is the own directories.")
+        self.rules_published = self._gauge("rules_published", "The newest revision that this worker has seen.")
+        self.rules_loaded_timestamp_seconds = self._gauge(
+            "rules_loaded_timestamp_seconds", "When the rules in force were taken."
+        )
+        self.rule_reloads = self._counter(
+            "rule_reloads", "Published rules that were taken, or refused.", "result", of=[("adopted", "refused")]
+        )
         self.ruleset_info = Info("qingliu_ruleset", "Hash of the rule set in force.", registry=self.registry)
 
     def _counter(self, name: str, says: str, *labels: str, of: Any = ()) -> Counter:

@@ -47,6 +47,7 @@ RECORD: Final = _script("record")
 REVERT: Final = _script("revert")
 SIGHT: Final = _script("sight")
 FORGIVE: Final = _script("forgive")
+PUBLISH: Final = _script("publish")
 
 
 class Store:
@@ -93,7 +94,7 @@ class Store:
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
                 await self._send(
-                    [("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT, FORGIVE)]
+                    [("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, PUBLISH)]
                 )
                 answers = await self._send(batch)
             for answer in answers:

@@ -10,6 +10,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,8 +29,10 @@ from streams.metrics import Metrics
 from streams.outbox import KafkaOutbox
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
+from streams.publications import RedisPublications
 from streams.rules import load_rules
 from streams.topics import create_topics
+from streams.watch import Directories, InForce, RuleWatch, first
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,23 +79,22 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
 
     Raises RuleSetRejected or SettingsError before anything is started.
     """
-    ruleset = rules if rules is not None else await asyncio.to_thread(load_rules, settings.rules)
-    # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
-    metrics, health = Metrics(), Health()
-    metrics.ruleset_info.info({"hash": ruleset.hash})
-    health.rules_loaded(ruleset.hash)
     async with AsyncExitStack() as stack:
+        publications = RedisPublications(redis, prefix=settings.redis_prefix)
+        stack.push_async_callback(publications.close)
+        start = await _first_rules(settings, publications, rules)
+        # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+        metrics, health = Metrics(), Health()
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
-        moderator = Moderator(ruleset)
-        app = build_app(
-            settings,
-            kafka,
-            lambda app: Pipeline(
-                moderator,
+        pipelines: list[Pipeline] = []
+
+        def pipeline(app: faust.App) -> Pipeline:
+            one = Pipeline(
+                Moderator(start.rules),
                 ledger,
                 KafkaOutbox(app),
                 settings.topics,
@@ -100,19 +102,30 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
-            ),
-            health,
-            Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
-        )
+            )
+            pipelines.append(one)
+            return one
+
+        datadir = Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-")))
+        app = build_app(settings, kafka, pipeline, health, datadir)
+        source = Directories(settings.rules) if settings.rules_watch else publications
+        name = settings.instance_id or f"{gethostname()}:{os.getpid()}"
+        watch = RuleWatch(source, pipelines[0].adopt, start, name, metrics, health)
         port = await stack.enter_async_context(
             serve(health, metrics.registry, settings.metrics_host, settings.metrics_port)
         )
         stack.push_async_callback(_stop, app, settings.shutdown_s)
         await app.start()
-        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics)):
+        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), watch.run()):
             stack.push_async_callback(_end, asyncio.create_task(job))
-        log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
+        log.info("worker started", ruleset=start.rules.hash, revision=start.revision, metrics_port=port)
         yield Worker(settings, app, health, metrics, port)
+
+
+async def _first_rules(settings: Settings, publications: RedisPublications, given: RuleSet | None) -> InForce:
+    if settings.rules_watch:
+        return InForce(given if given is not None else await asyncio.to_thread(load_rules, settings.rules))
+    return await first(publications, settings.rules, given)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
