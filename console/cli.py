@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import Unreachable, cli_campaigns, cli_contract, cli_letters, cli_orders
+from console import (
+    Unreachable,
+    cli_backtest,
+    cli_campaigns,
+    cli_contract,
+    cli_letters,
+    cli_orders,
+    cli_publish,
+    cli_rules,
+)
 from console.command import (
     FINDINGS,
     UNREACHABLE,
@@ -48,6 +57,9 @@ app.add_typer(cli_orders.app)
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")
 app.add_typer(cli_contract.contract, name="contract")
+app.add_typer(cli_rules.rules, name="rules")
+cli_rules.rules.add_typer(cli_backtest.app)
+cli_rules.rules.add_typer(cli_publish.app)
 
 
 def main() -> None:
