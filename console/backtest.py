@@ -129,7 +129,10 @@ class Point(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All that a backtest found; the HTML and the terminal show these numbers. Pairs are (old, new)."""
+    """All that a backtest found; the HTML and the terminal show these numbers. Pairs are (old, new).
+
+    `thresholds` are the points at which labels are reviewed and acted on; `scores` count messages by score, BIN wide.
+    """
 
     rulesets: tuple[str, str]
     events: int
@@ -143,7 +146,7 @@ class Report(Struct, frozen=True):
     width_ms: int
     timeline: tuple[Point, ...]
     scores: tuple[dict[int, int], dict[int, int]]
-    thresholds: tuple[tuple[int, int], ...]
+    thresholds: tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
     campaigns: tuple[tuple[str, int, int], ...]
     quality: tuple[Quality, Quality] | None
     seconds: tuple[float, float]
@@ -302,7 +305,6 @@ class Comparison:
 
     def report(self, old: Costs, new: Costs) -> Report:
         """Sum up."""
-        bars = self._contents[1].policy.labels.values()
         timeline = self._timeline.points()
         return Report(
             rulesets=(old.ruleset, new.ruleset),
@@ -317,7 +319,7 @@ class Comparison:
             width_ms=self._timeline.width_ms,
             timeline=timeline,
             scores=(dict(sorted(self._scores[0].items())), dict(sorted(self._scores[1].items()))),
-            thresholds=tuple(sorted({(bar.review, bar.act) for bar in bars})),
+            thresholds=(_thresholds(self._contents[0]), _thresholds(self._contents[1])),
             campaigns=self._largest(),
             quality=(self._quality(0), self._quality(1)) if self._labelled else None,
             seconds=(old.total, new.total),
@@ -386,6 +388,10 @@ class Comparison:
             true = count(True, *meant)
             rates += [wilson(true, true + count(False, *meant)), wilson(true, count(True, *every))]
         return Quality(*rates)
+
+
+def _thresholds(contents: Contents) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted({(bar.review, bar.act) for bar in contents.policy.labels.values()}))
 
 
 def _with(bits: Iterable[Sequence[int]], wanted: int) -> int:

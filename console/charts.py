@@ -92,10 +92,10 @@ def histogram(
 
 
 def _frame(most: int, axis: Axis) -> Iterator[Element]:
-    for share in (0.0, 0.5, 1.0):
-        y = _y(most * share, most)
+    for count in sorted({0, most // 2, most}):
+        y = _y(count, most)
         yield tag("line", x1=_PAD, x2=WIDTH - _PAD, y1=y, y2=y, class_="grid")
-        yield tag("text", f"{most * share:g}", x=_PAD - 6, y=y + 4, text_anchor="end", class_="value")
+        yield tag("text", str(count), x=_PAD - 6, y=y + 4, text_anchor="end", class_="value")
     for value, name in axis.ticks:
         yield tag("text", name, x=axis.place(value), y=_HEIGHT + 18, text_anchor="middle", class_="value")
 

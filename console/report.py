@@ -109,9 +109,16 @@ def _ticks(count: int) -> list[int]:
 
 
 def _marks(report: Report) -> list[tuple[int, str]]:
-    review, act = zip(*report.thresholds, strict=True)
-    named = ((say("转人工", "review"), review), (say("处罚", "act"), act))
-    return [(bar, f"{name} {bar}") for name, bars_ in named for bar in sorted(set(bars_))]
+    """Return the points that make verdicts; those of the old set only where they were others."""
+    old, new = ({*_named(bars_)} for bars_ in report.thresholds)
+    gone = [(at, f"{say('原', 'old ')}{name}") for at, name in old - new]
+    return [(at, f"{name} {at}") for at, name in sorted((*new, *gone))]
+
+
+def _named(thresholds: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str]]:
+    for review, act in thresholds:
+        yield review, say("转人工", "review")
+        yield act, say("处罚", "act")
 
 
 def _sample(one: Sample) -> Element:
