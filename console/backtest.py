@@ -165,8 +165,8 @@ class Side(Protocol):
 
 
 class _Here:
-    def __init__(self, layers: Layers) -> None:
-        self._replay = Replay(layers)
+    def __init__(self, layers: Layers, *, promoted: bool = False) -> None:
+        self._replay = Replay(layers, promoted=promoted)
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
         return await self._replay.batch(lines)
@@ -176,9 +176,9 @@ class _Here:
 
 
 class _Apart:
-    def __init__(self, layers: Layers, stack: AsyncExitStack) -> None:
+    def __init__(self, layers: Layers, stack: AsyncExitStack, *, promoted: bool = False) -> None:
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=replay.begin, initargs=(layers,))
+        pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=replay.begin, initargs=(layers, promoted))
         self._pool = stack.enter_context(pool)
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
@@ -193,17 +193,22 @@ async def run(
     old: Layers,
     new: Layers,
     *,
+    promoted: bool = False,
     processes: int = 1,
     told: Callable[[int], object] = lambda _: None,
 ) -> Report:
     """Replay a recording under both sets. `told` hears how many lines are done after each batch.
+
+    `promoted`: the new set is judged by as if its shadow rules were live, which says what these would do.
 
     Raises RuleSetRejected, and what reading the recording raises.
     """
     comparison = Comparison(read(old), read(new))
     async with AsyncExitStack() as stack:
         sides: tuple[Side, Side] = (
-            (_Apart(old, stack), _Apart(new, stack)) if processes > 1 else (_Here(old), _Here(new))
+            (_Apart(old, stack), _Apart(new, stack, promoted=promoted))
+            if processes > 1
+            else (_Here(old), _Here(new, promoted=promoted))
         )
         done = 0
         async for lines in recording:

@@ -77,6 +77,40 @@ def backtest(
         show(shown(report))
 
 
+@app.command(
+    "report",
+    help=say("每条规则：命中、影子若转正、撤销率、没用的", "Each rule: hits, would-be deeds, overturned, dead."),
+)
+def report_rules(
+    *,
+    on: On,
+    since: Moment = None,
+    until: Moment = None,
+    days: Annotated[int, typer.Option(min=1, max=90, help=say("看几天的撤销率", "Of overturned actions."))] = 30,
+    json: Json = False,
+) -> None:
+    """Replay what is in force, shadow rules as if they were live; ask the ledger, if there is one, what was undone."""
+    import asyncio  # noqa: PLC0415
+
+    from console import rulesreport  # noqa: PLC0415
+
+    settings = settings_of()
+    rows = asyncio.run(_report(settings, _recording(settings, on, since, until), days))
+    if json:
+        print_json(rows)
+    else:
+        show(rulesreport.table(rows))
+
+
+async def _report(settings: Settings, recording: Any, days: int) -> Any:
+    from console import rulesreport  # noqa: PLC0415
+    from console.backtest import run  # noqa: PLC0415
+
+    layers = await _layers(settings, None, published=True)
+    found = await run(recording, layers, layers, promoted=True)
+    return await rulesreport.rows(settings, found, days)
+
+
 async def _backtest(
     settings: Settings, recording: Any, old: str | None, new: str | None, processes: int | None
 ) -> Report:

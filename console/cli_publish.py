@@ -57,8 +57,7 @@ def publish(
     """Load, test, show what changes; with --yes publish, or propose what can ban. Exit 1 if a check fails."""
     import asyncio  # noqa: PLC0415
 
-    settings = settings_of(directories)
-    asyncio.run(_publish(settings, author, reason, _Gate(gate, most), yes=yes, wait=wait, json=json))
+    asyncio.run(_publish(directories, author, reason, _Gate(gate, most), yes=yes, wait=wait, json=json))
 
 
 class _Gate:
@@ -88,12 +87,12 @@ class _Gate:
 
 
 async def _publish(
-    settings: Settings, author: str, reason: str, gate: _Gate, *, yes: bool, wait: bool, json: bool
+    directories: list[Path] | None, author: str, reason: str, gate: _Gate, *, yes: bool, wait: bool, json: bool
 ) -> None:
     from console import publishing  # noqa: PLC0415
     from streams.bundle import gather  # noqa: PLC0415
 
-    layers = gather(settings.rules)
+    settings, layers = settings_of(), gather(settings_of(directories).rules)
     ruleset = _tested(layers)
     async with publishing.opened(settings) as publications:
         made = await publishing.draft(publications, settings, layers, ruleset, author, reason)
@@ -240,7 +239,7 @@ def diff(
     from moderation.change import change  # noqa: PLC0415
     from moderation.rulefile import read  # noqa: PLC0415
 
-    before, after = asyncio.run(_both(settings_of(directories), old, new))
+    before, after = asyncio.run(_both(directories, old, new))
     if text:
         show(show_publishing.texts(before, after))
         return
@@ -251,13 +250,13 @@ def diff(
         show(show_publishing.changes(made))
 
 
-async def _both(settings: Settings, old: str | None, new: str | None) -> tuple[Any, Any]:
+async def _both(directories: list[Path] | None, old: str | None, new: str | None) -> tuple[Any, Any]:
     from console import publishing  # noqa: PLC0415
 
+    settings, theirs = settings_of(), [] if new else list(settings_of(directories).rules)
     async with publishing.opened(settings) as publications:
         before = await publishing.layers_of(publications, settings, old, [])
-        directories = [] if new else list(settings.rules)
-        return before, await publishing.layers_of(publications, settings, new, directories)
+        return before, await publishing.layers_of(publications, settings, new, theirs)
 
 
 @app.command(help=say("退回上一版（或 --to 的一版），并给出批量撤销的命令", "Put an earlier revision in force again."))

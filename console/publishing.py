@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -122,7 +123,8 @@ async def approve(publications: Publications, proposal_id: str, approver: str, *
     if named(approver).casefold() == proposal.revision.author.casefold():
         raise SettingsError(say("要由另一个人批准", "a second person must approve: not its author"))
     if yes:
-        approved = msgspec.structs.replace(proposal.revision, approver=named(approver))
+        now = time.time_ns() // 1_000_000
+        approved = msgspec.structs.replace(proposal.revision, approver=named(approver), at=now)
         await publications.publish(approved, await publications.proposed(proposal))
         await publications.withdraw(proposal.id)
     return proposal
@@ -156,7 +158,7 @@ async def back_to(publications: Publications, settings: Settings, good: Revision
 def amends(bad: Revision, good: Contents, was: Contents, operator: str) -> list[str]:
     """Return the commands that undo what a revision did: of rules that were other their revisions, else all it did."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(bad.at / 1000))
-    rest = f"--since {moment} --operator {operator} --reason {bad.number}"
+    rest = f"--since {moment} --operator {quote(operator)} --reason 'rules revision {bad.number}'"
     made = change(good, was)
     by_id = {rule.id: rule for rule in was.rules}
     moved = [by_id[one.id] for one in made.rules if one.after in ("live", "canary")]

@@ -11,14 +11,15 @@ import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from moderation.actions import Hit, Label, Verdict
 from moderation.context import Tier, tier
 from moderation.errors import EventError
 from moderation.events import decode_event
 from moderation.moderator import Moderator
-from moderation.rulefile import load
+from moderation.rulefile import load, read
+from moderation.ruleset import RuleSet
 from streams.ledger import MemoryLedger
 from streams.verdicts import Pending, decided
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from moderation.events import ChatEvent
     from moderation.reading import Reading
     from moderation.rule import Rule
+    from moderation.ruleset import Contents
     from streams.bundle import Layers
 
 #: Players with strikes, and campaigns, that a replay remembers: those not seen for longest are forgotten, and counted.
@@ -106,10 +108,10 @@ class _Timed(Moderator):
 
 
 class Replay:
-    """Judges a recording batch by batch under one rule set."""
+    """Judges a recording batch by batch under one rule set; `promoted`: as if its shadow rules were live."""
 
-    def __init__(self, layers: Layers) -> None:
-        self.rules = load(layers)
+    def __init__(self, layers: Layers, *, promoted: bool = False) -> None:
+        self.rules = RuleSet(_promoted(read(layers))) if promoted else load(layers)
         self._moderator = _Timed(self.rules)
         self._ledger = MemoryLedger(PLAYERS)
         self._total = 0.0
@@ -156,6 +158,11 @@ class Replay:
         )
 
 
+def _promoted(contents: Contents) -> Contents:
+    live = (structs.replace(one, status="live") if one.status == "shadow" else one for one in contents.rules)
+    return structs.replace(contents, rules=tuple(live))
+
+
 def _event(line: bytes) -> ChatEvent | None:
     try:
         return decode_event(line.rstrip(b"\r"), keyed=False)
@@ -175,9 +182,9 @@ def _deed(action: Action, rank: str) -> Deed:
 _mine: list[Replay] = []
 
 
-def begin(layers: Layers) -> None:
+def begin(layers: Layers, promoted: bool) -> None:  # noqa: FBT001  initargs know no names
     """Make this process's replay."""
-    _mine[:] = [Replay(layers)]
+    _mine[:] = [Replay(layers, promoted=promoted)]
 
 
 def judge(lines: Sequence[bytes]) -> Batch:

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 WITHIN_S: Final = 120.0
 #: Terms sent and taken in at once: a few ms.
 PIECE: Final = 2_000
-#: The reading process gives way to the worker.
-NICE: Final = 10
 _LENGTH: Final = struct.Struct(">I")
 
 
@@ -129,7 +127,6 @@ def _pieces(contents: Contents) -> Iterator[object]:
 
 def main() -> None:
     """Read layers from stdin; write the contents, or what is wrong with them, to stdout."""
-    os.nice(NICE)
     layers = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=list[dict[str, bytes]])
     for value in _answer(layers):
         frame = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
