@@ -61,7 +61,7 @@ def publish(
 
 
 class _Gate:
-    """A backtest that a draft must pass: at most so many accounts newly punished, and no VIP."""
+    """A backtest that a draft must pass: at most so many accounts newly muted or banned."""
 
     def __init__(self, recording: Path | None, most: int) -> None:
         self.recording = recording

@@ -89,8 +89,9 @@ class RuleWatch:
     async def look(self) -> None:
         """Take what is new, if it is good, and say what is in force. Raises StoreUnavailable."""
         revision = await self._source.current()
-        if revision is not None and revision.number != self._seen:
+        if revision is not None:
             self._metrics.rules_published.set(revision.number)
+        if revision is not None and revision.number != self._seen:
             await self._load(revision)
             self._seen = revision.number
         await self._source.beat(
