@@ -13,7 +13,7 @@ from console.words import say
 from moderation.errors import SettingsError
 
 if TYPE_CHECKING:
-    from console.backtest import Report
+    from console.findings import Report
     from streams.bundle import Layers
     from streams.settings import Settings
 

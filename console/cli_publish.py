@@ -155,12 +155,15 @@ async def _taken(publications: Publications, revision: Revision) -> None:
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(say(f"版本 {revision.number}", f"revision {revision.number}"), total=None)
         late = await taken(publications, revision, lambda done, of: progress.update(task, completed=done, total=of))
-    refused = [f"{one.worker}: {one.refused}" for one in late if one.refused]
+    refused = [f"{one.worker}: {one.refused}" for one in late if one.seen >= revision.number]
     if refused:
         raise told(SettingsError("\n".join(refused)), FINDINGS)
     if late:
         raise Unreachable(say("还没换上：", "not taken by ") + ", ".join(one.worker for one in late))
-    typer.echo(say("所有进程都换上了", "every worker runs it"), err=True)
+    if await publications.workers():
+        typer.echo(say("所有进程都换上了", "every worker runs it"), err=True)
+    else:
+        typer.echo(say("没有进程在运行；启动时会用上", "no worker is running: it takes this when it starts"), err=True)
 
 
 @app.command(help=say("批准别人提交的规则并发布", "Approve what somebody else proposed, and publish it."))

@@ -186,7 +186,7 @@ async def taken(
         workers = await publications.workers()
         late = [one for one in workers if one.revision < revision.number]
         told(len(workers) - len(late), len(workers))
-        if time.monotonic() > until or all(one.refused for one in late):
+        if time.monotonic() > until or all(one.seen >= revision.number for one in late):
             return late
         await asyncio.sleep(0.2)
 

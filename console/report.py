@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from console import words
-from console.backtest import BIN
 from console.charts import Bar, bars, histogram, lines
+from console.findings import BIN
 from console.html import page, tag
 from console.show import token
 from console.show_backtest import QUALITIES, arrow, caveats, deeds, percent, ranked, summary
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from xml.etree.ElementTree import Element
 
-    from console.backtest import Report, RuleRow, Sample
+    from console.findings import Report, RuleRow, Sample
     from moderation.actions import Span
 
 #: Rules drawn; the table has all.

@@ -17,7 +17,7 @@ from streams.ledger import RedisLedger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from console.backtest import Report, RuleRow
+    from console.findings import Report, RuleRow
     from streams.settings import Settings
 
 _DAY_MS: Final = 86_400_000

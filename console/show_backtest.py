@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from console.backtest import Quality, Rate, Report, RuleRow, Sample
+    from console.findings import Quality, Rate, Report, RuleRow, Sample
 
 #: Rules named on the terminal: those that differ first. The report and --json have all.
 RULES: Final = 25

@@ -64,7 +64,7 @@ class Proposal(Struct, frozen=True):
 class WorkerState(Struct, frozen=True, omit_defaults=True):
     """What a worker runs: which rule set, of which revision (0: its own directories), since when (ms).
 
-    `refused` says why it stays with that although there is a newer one.
+    `seen` is the newest revision it has looked at; `refused` says why it does not run that one.
     """
 
     worker: str
@@ -72,6 +72,7 @@ class WorkerState(Struct, frozen=True, omit_defaults=True):
     revision: int
     since: int
     refused: str = ""
+    seen: int = 0
 
 
 class Publications(Protocol):

@@ -94,8 +94,9 @@ class RuleWatch:
         if revision is not None and revision.number != self._seen:
             await self._load(revision)
             self._seen = revision.number
+        now = self.in_force
         await self._source.beat(
-            WorkerState(self._name, self.in_force.rules.hash, self.in_force.revision, self._since, self._refused)
+            WorkerState(self._name, now.rules.hash, now.revision, self._since, self._refused, self._seen)
         )
 
     async def _load(self, revision: Revision) -> None:

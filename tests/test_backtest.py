@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from console import report as reports
-from console.backtest import SAMPLES, Report, _Reservoirs, _Timeline, run, wilson
+from console.backtest import run
 from console.html import page, tag
 from console.recording import from_file, from_topics, guilty
 from console.replay import Replay
+from console.sampling import SAMPLES, Reservoirs, Timeline, wilson
 from console.show import printer
 from console.show_backtest import shown
 from moderation.actions import Action
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from console.findings import Report
     from moderation.events import ChatEvent
     from streams.bundle import Layers
     from streams.embedded import Embedded
@@ -171,7 +173,7 @@ def test_intervals_are_wilsons(hits: int, of: int, low: float, high: float) -> N
 
 
 def test_a_long_recording_makes_a_coarser_timeline_and_no_longer_one() -> None:
-    timeline = _Timeline()
+    timeline = Timeline()
     for minute in range(1000):
         timeline.add_events({minute: 2})
         timeline.add_acted(minute * 60_000, 1)
@@ -184,7 +186,7 @@ def test_a_long_recording_makes_a_coarser_timeline_and_no_longer_one() -> None:
 
 def test_samples_are_bounded_and_the_same_every_time() -> None:
     def drawn() -> list[str]:
-        kept = _Reservoirs()
+        kept = Reservoirs()
         made = replayed().samples[0]
         for n in range(500):
             kept.offer(("new", True), lambda n=n: msgspec.structs.replace(made, event_id=str(n), tier="new"))  # type: ignore[misc]
