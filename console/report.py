@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from importlib.resources import files
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from console import words
@@ -136,9 +137,12 @@ def _sample(one: Sample) -> Element:
 def marked(raw: str, spans: Sequence[Span]) -> Iterator[Element | str]:
     """Yield a text with its spans marked, what cannot be seen as tokens."""
     spots = {i for start, end in spans for i in range(max(0, start), min(end, len(raw)))}
-    for i, char in enumerate(raw):
-        shown: Element | str = tag("span", hidden, class_="token") if (hidden := token(char)) else char
-        yield tag("mark", shown) if i in spots else shown
+    for matched, run in groupby(range(len(raw)), key=spots.__contains__):
+        shown = (tag("span", hidden, class_="token") if (hidden := token(raw[i])) else raw[i] for i in run)
+        if matched:
+            yield tag("mark", *shown)
+        else:
+            yield from shown
 
 
 def _every_rule(report: Report) -> Iterator[Element]:
