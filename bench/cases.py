@@ -2,7 +2,9 @@
 
     python bench/cases.py [--rules DIR …] [--json] [SET …]
 
-`first`, `second` and `third` have been looked at since by those who write rules; `unseen` had not until 2026-11-22.
+`fourth` and `fifth` were written on 2026-11-22 and measured before anybody who writes rules had looked at them: tier
+A 137 of 140, B 52 of 57, poaching 61 of 67, 1 of 220 innocent lines acted on, all 50 sequences right, handles precision
+0.993 and recall 0.919. The other sets have been looked at since.
 Every case is a server, an account and an hour of its own; a sequence keeps its accounts and times. A case counts as
 found if it is acted on or put before a human.
 """
@@ -28,7 +30,7 @@ from streams.rules import read_layer
 
 HERE: Final = Path(__file__).parent / "data" / "cases"
 RULES: Final = Path(__file__).parent.parent / "rules"
-SETS: Final = ("first", "second", "third", "unseen")
+SETS: Final = ("first", "second", "third", "unseen", "fourth", "fifth")
 _HOUR_MS: Final = 3_600_000
 Case = dict[str, Any]
 _CARRIED: Final = ("name", "level", "vip", "account_age_days")
@@ -140,7 +142,7 @@ def measure(name: str, rules: list[Path]) -> dict[str, float]:
 def main() -> None:
     """Print the figures of the sets."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("sets", nargs="*", metavar="SET", help="of first, second, third, unseen; all if none is named")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all if none is named")
     parser.add_argument("--rules", type=Path, action="append")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     args = parser.parse_args()

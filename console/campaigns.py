@@ -1,16 +1,14 @@
 """Campaigns for people: the list, one in full, marks on handles, and the file for the lawyers.
 
-An exported file is a chain: every line carries the BLAKE2b-256 of the one before it, and the last line carries how many
-there are. Whoever changes, drops, adds or moves a line breaks the chain there, and `broken` says where. Whoever can
-rewrite the whole file can make a new chain: so keep the `fingerprint` of the last line elsewhere.
+An exported file is a chain (moderation/chain.py) with a last line that says so: `qingliu audit verify` reads it.
 """
 
 from __future__ import annotations
 
-import json
+import time
 from datetime import datetime
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from uuid import uuid4
 
 import msgspec
 from rich import box
@@ -19,42 +17,49 @@ from rich.table import Table
 from rich.text import Text
 
 from console import words
+from console.ledger import asked
+from console.revert import checked
 from console.show import marked, visible
 from console.words import say
-from moderation.actions import HandleType
-from moderation.campaign import handle_key
+from moderation.actions import AllowHandleCommand, HandleCommand, HandleType, MarkHandleCommand, UnmarkHandleCommand
+from moderation.campaign import typed_key
+from moderation.chain import START, seal
 from moderation.errors import SettingsError
-from moderation.fold import fold, squeeze
-from streams.ledger import RedisLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from moderation.campaign import Campaign, Mark, Member, Sighting
-    from streams.campaigns import Campaigns
+    from moderation.campaign import Campaign, Member, Sighting
+    from moderation.chain import Head
+    from streams.campaigns import Marked
     from streams.settings import Settings
 
-T = TypeVar("T")
-
-#: A person waits for this answer, so the store may take its time. Seconds.
-STORE_S: Final = 5.0
 #: Handles, servers and the like that a row of the list shows.
 _FEW: Final = 3
 
 
 async def newest(settings: Settings, most: int) -> list[Campaign]:
     """Return campaigns that were reached, those somebody joined last first. Raises SettingsError, StoreUnavailable."""
-    return await _asked(settings, lambda campaigns: campaigns.newest(most))
+    return await asked(settings, lambda ledger: ledger.campaigns.newest(most))
 
 
 async def find(settings: Settings, campaign_id: str) -> Campaign | None:
     """Return one campaign, None if the ledger does not know it. Raises SettingsError, StoreUnavailable."""
-    return await _asked(settings, lambda campaigns: campaigns.find(campaign_id))
+    return await asked(settings, lambda ledger: ledger.campaigns.find(campaign_id))
 
 
-async def put_mark(settings: Settings, key: str, mark: Mark | None) -> None:
-    """Mark a handle as bad or allowed, or take its mark back. Raises SettingsError, StoreUnavailable."""
-    await _asked(settings, lambda c: {"bad": c.mark_bad, "allowed": c.allow_handle, None: c.unmark}[mark](key))
+async def marks(settings: Settings) -> Marked:
+    """Return the handles that humans marked or allowed. Raises SettingsError, StoreUnavailable."""
+    return await asked(settings, lambda ledger: ledger.campaigns.marked(time.time_ns() // 1_000_000))
+
+
+Order = type[AllowHandleCommand] | type[MarkHandleCommand] | type[UnmarkHandleCommand]
+
+
+def marking(order: Order, kind: str, value: str, operator: str, reason: str) -> HandleCommand:
+    """Write the command about a handle, as of now. Raises SettingsError for what is no handle, or no command."""
+    key_of(kind, value)
+    return checked(order(uuid4().hex, operator, reason, time.time_ns() // 1_000_000, cast("HandleType", kind), value))
 
 
 def key_of(kind: str, value: str) -> str:
@@ -63,23 +68,11 @@ def key_of(kind: str, value: str) -> str:
     >>> key_of("qq", "738 192-0465"), key_of("wx", "Mao_Mao")
     ('num:7381920465', 'wx:mao_mao')
     """
-    folded = fold(value).text.strip()
-    digits = squeeze(folded)
-    canonical = digits if digits.isdigit() else folded
-    if kind not in get_args(HandleType) or len(canonical.split()) != 1:
+    key = typed_key(kind, value)
+    if key is None:
         kinds = "、".join(get_args(HandleType))
         raise SettingsError(say(f"这不是联系方式；类型可写：{kinds}", f"this is no handle; types: {kinds}"))
-    return handle_key(kind, canonical)
-
-
-async def _asked(settings: Settings, question: Callable[[Campaigns], Awaitable[T]]) -> T:
-    if settings.redis is None:
-        raise SettingsError("QINGLIU_REDIS is not set: the ledger that knows the campaigns")
-    ledger = RedisLedger(settings.redis.get_secret_value(), prefix=settings.redis_prefix, timeout_s=STORE_S)
-    try:
-        return await question(ledger.campaigns)
-    finally:
-        await ledger.close()
+    return key
 
 
 # --- on a terminal
@@ -101,6 +94,17 @@ def listing(campaigns: Iterable[Campaign]) -> Table:
             moment(one.first),
             moment(one.last),
         )
+    return table
+
+
+def mark_table(found: Marked) -> Table:
+    """Show what humans know of handles, one a row."""
+    table = _table()
+    for name in ("联系方式", "标记"):
+        table.add_column(Text(name), overflow="fold")
+    for keys, mark in ((found.bad, say("恶意", "bad")), (found.allowed, say("正当", "allowed"))):
+        for key in sorted(keys):
+            table.add_row(Text(visible(key)), mark)
     return table
 
 
@@ -166,17 +170,17 @@ def moment(ms: int) -> str:
 # --- as evidence
 
 
-def exported(one: Campaign) -> Iterator[str]:
-    """Yield the lines of a campaign's file: what it is, its members, its evidence by 5W1H in order, the end.
+def exported(one: Campaign) -> tuple[list[bytes], Head]:
+    """Return the lines of a campaign's file, and the head of the chain they are.
 
-    The same campaign gives the same lines. Each is a JSON object with `previous`, the hash of the line before it.
+    What it is, its members, its evidence by 5W1H in order, the end. The same campaign gives the same lines.
     """
-    previous, count = "", 0
-    for count, record in enumerate(_records(one), 1):
-        line = _line(record, count, previous)
-        yield line
-        previous = fingerprint(line)
-    yield _line({"kind": "end", "lines": count + 1}, count + 1, previous)
+    lines, head = [], START
+    for record in _records(one):
+        line, head = seal(head, {"seq": head.seq + 1, **record})
+        lines.append(line)
+    end, head = seal(head, {"seq": head.seq + 1, "kind": "end"})
+    return [*lines, end], head
 
 
 def _records(one: Campaign) -> Iterator[dict[str, Any]]:
@@ -196,34 +200,6 @@ def _records(one: Campaign) -> Iterator[dict[str, Any]]:
     for piece in one.evidence:
         told = msgspec.to_builtins(piece)
         yield {"kind": "evidence", "event_id": told.pop("event_id"), **told.pop("evidence"), "alone": told}
-
-
-def _line(record: dict[str, Any], number: int, previous: str) -> str:
-    return json.dumps({"line": number, "previous": previous, **record}, ensure_ascii=False, separators=(",", ":"))
-
-
-def fingerprint(line: str) -> str:
-    """Return the hash by which the next line knows this one."""
-    return blake2b(line.encode(), digest_size=32).hexdigest()
-
-
-def broken(lines: Sequence[str]) -> int | None:
-    """Return the number, from 1, of the first line that does not fit the one before it; None for a file as it was.
-
-    Lines end with a line feed only: players' words may hold other separators.
-    """
-    previous = ""
-    for number, line in enumerate(lines, 1):
-        last = number == len(lines)
-        try:
-            record = json.loads(line)
-            there = (record["line"], record["previous"], record["kind"] == "end")
-        except (ValueError, TypeError, KeyError):
-            return number
-        if there != (number, previous, last) or (last and record.get("lines") != number):
-            return number
-        previous = fingerprint(line)
-    return None if lines else 1
 
 
 def unknown(campaign_id: str) -> str:

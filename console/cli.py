@@ -13,6 +13,8 @@ import typer
 
 from console import (
     Unreachable,
+    cli_appeals,
+    cli_audit,
     cli_backtest,
     cli_campaigns,
     cli_contract,
@@ -54,8 +56,10 @@ app = typer.Typer(
 topics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=say("Kafka 主题", "Kafka topics."))
 app.add_typer(topics, name="topics")
 app.add_typer(cli_orders.app)
+app.add_typer(cli_appeals.appeals, name="appeals")
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")
+app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_contract.contract, name="contract")
 app.add_typer(cli_rules.rules, name="rules")
 cli_rules.rules.add_typer(cli_backtest.app)

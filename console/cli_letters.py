@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import FINDINGS, Json, print_json, settings_of, show, told
+from console.command import FINDINGS, Json, Viewer, Why, WhyShown, print_json, settings_of, show, told
 from console.words import say
 from moderation.errors import SettingsError
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
 
 dead_letters = typer.Typer(
     no_args_is_help=True,
@@ -30,15 +33,19 @@ def list_dead_letters(
     most: Annotated[int, typer.Option(min=1, max=100_000, help=say("最多几条", "At most."))] = 20,
     reason: Reason = None,
     since: Since = None,
+    why: WhyShown = None,
+    operator: Viewer = None,
     json: Json = False,
 ) -> None:
-    """Read the topic as it is now. JSON is one object per letter and line, newest first."""
+    """Read the topic as it is now. JSON is one object per letter and line, newest first. No text without a why."""
     import asyncio  # noqa: PLC0415
 
     from console.dead_letters import newest, wanted  # noqa: PLC0415
     from console.show_letters import listing  # noqa: PLC0415
 
-    found = asyncio.run(newest(settings_of(), wanted(reason=reason, since=since), most))
+    settings = settings_of()
+    _looked(settings, "dead-letters list", (), why, operator)
+    found = asyncio.run(newest(settings, wanted(reason=reason, since=since), most, text=why is not None))
     if json:
         for one in found.newest:
             print_json(one)
@@ -52,6 +59,8 @@ def list_dead_letters(
 def show_dead_letter(
     place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help=say("位置", "Where it is."))],
     *,
+    why: Why,
+    operator: Viewer = None,
     raw: Annotated[
         Path | None, typer.Option(metavar="FILE", help=say("把原始字节写入文件", "Write its bytes to FILE."))
     ] = None,
@@ -66,6 +75,7 @@ def show_dead_letter(
     letter = asyncio.run(find(settings, Place.parse(place)))
     if letter is None:
         raise told(SettingsError(say(f"没有这条死信：{place}", f"no such dead letter: {place}")), FINDINGS)
+    _looked(settings, "dead-letters show", (place,), why, operator)
     show(dossier(settings, letter))
     if raw is None:
         return
@@ -93,15 +103,29 @@ def replay_dead_letters(
     *,
     reason: Reason = None,
     since: Since = None,
+    why: WhyShown = None,
+    operator: Viewer = None,
     yes: Annotated[bool, typer.Option("--yes", help=say("真的发送", "Send them."))] = False,
 ) -> None:
-    """Exit 1 if a letter that was named is not there or cannot be sent."""
+    """Exit 1 if a letter that was named is not there or cannot be sent. No text without a why."""
     import asyncio  # noqa: PLC0415
 
     from console.dead_letters import replay, wanted  # noqa: PLC0415
     from console.show_letters import replayed  # noqa: PLC0415
 
-    done = asyncio.run(replay(settings_of(), wanted(places or (), reason, since), send=yes))
+    settings, which = settings_of(), wanted(places or (), reason, since)
+    _looked(settings, "dead-letters replay", tuple(places or ()), why, operator)
+    done = asyncio.run(replay(settings, which, send=yes, text=why is not None))
     show(replayed(done, send=yes))
     if done.missing or (places and done.refused):
         raise typer.Exit(FINDINGS)
+
+
+def _looked(settings: Settings, command: str, of: tuple[str, ...], why: str | None, operator: str | None) -> None:
+    """Record that somebody is shown text, if they say why; else none is shown."""
+    import asyncio  # noqa: PLC0415
+
+    from console.notes import viewed  # noqa: PLC0415
+
+    if why is not None:
+        asyncio.run(viewed(settings, command, of, operator=operator, why=why))

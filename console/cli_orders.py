@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console import Unreachable
-from console.command import FINDINGS, DryRun, Json, Rules, print_json, ruleset_of, settings_of, show, told
+from console.command import (
+    FINDINGS,
+    DryRun,
+    Json,
+    Operator,
+    Reason,
+    Rules,
+    print_json,
+    ruleset_of,
+    settings_of,
+    show,
+    told,
+)
 from console.words import say
 from moderation.errors import SettingsError
 
@@ -25,8 +37,8 @@ def revert(
     action_id: Annotated[str, typer.Argument(help=say("处罚指令编号", "The action's id."))],
     *,
     account: Annotated[str, typer.Option(metavar="ID", help=say("被处罚的账号", "The account it was for."))],
-    operator: Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))],
+    operator: Operator,
+    reason: Reason,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help=say("等到撤销指令发出", "Wait until the revert was sent."))
     ] = True,
@@ -37,10 +49,11 @@ def revert(
     import asyncio  # noqa: PLC0415
 
     from console import revert as undoing  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
     from console.show import undone  # noqa: PLC0415
 
-    command = undoing.order(action_id, account, operator, reason)
-    undo = asyncio.run(undoing.carry_out(settings_of(), command, wait=wait and not dry_run, dry_run=dry_run))
+    settings, command = settings_of(), undoing.order(action_id, account, operator, reason)
+    undo = asyncio.run(undoing.carry_out(settings, command, wait=wait and not dry_run, dry_run=dry_run))
     if undo.action is None:
         raise told(
             SettingsError(
@@ -51,6 +64,7 @@ def revert(
             ),
             FINDINGS,
         )
+    asyncio.run(viewed(settings, "revert", (action_id, account), operator=operator, why=reason))
     if json:
         print_json(undo)
     else:
@@ -68,8 +82,8 @@ def revert(
 def forgive(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help=say("账号", "The player's account."))],
     *,
-    operator: Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))],
+    operator: Operator,
+    reason: Reason,
     dry_run: DryRun = False,
 ) -> None:
     """Publish the command; sanctions in force stay. Prints it as JSON."""
@@ -103,8 +117,8 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     ruleset: Annotated[str | None, typer.Option(metavar="HASH", help=say("规则集", "Under this rule set."))] = None,
     since: Moment = None,
     until: Moment = None,
-    operator: Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))],
+    operator: Operator,
+    reason: Reason,
     yes: Annotated[bool, typer.Option("--yes", help=say("执行；不写只预览", "Do it; without it, a preview."))] = False,
     rules: Rules = None,
     json: Json = False,
@@ -113,6 +127,7 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     import asyncio  # noqa: PLC0415
 
     from console import revertmany  # noqa: PLC0415
+    from console.notes import viewed  # noqa: PLC0415
     from console.revert import publish  # noqa: PLC0415
 
     given = {"rule": rule, "revision": revision, "campaign_id": campaign, "server_id": server, "label": label}
@@ -123,6 +138,9 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     )
     settings, live = settings_of(rules), ruleset_of(rules)
     shown = asyncio.run(revertmany.preview(settings, command, live))
+    if shown.samples:
+        names = tuple(f"{name}={value}" for name, value in (given | times).items() if value)
+        asyncio.run(viewed(settings, "revert-many", names, operator=operator, why=reason))
     if json:
         print_json({"command": command, "preview": shown})
     else:

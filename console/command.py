@@ -59,6 +59,23 @@ Rules = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help=say("输出 JSON", "Print JSON."))]
+Operator = Annotated[str, typer.Option(metavar="NAME", help=say("操作人", "Who orders it."))]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help=say("理由", "Why."))]
+Viewer = Annotated[
+    str | None,
+    typer.Option("--operator", metavar="NAME", help=say("谁在看；默认本机登录名", "Who looks; else the login.")),
+]
+Why = Annotated[
+    str, typer.Option("--why", metavar="TEXT", help=say("为什么看，记入审计", "Why you look: it goes on record."))
+]
+WhyShown = Annotated[
+    str | None,
+    typer.Option(
+        "--why",
+        metavar="TEXT",
+        help=say("为什么看原文，记入审计；不写不显示原文", "Why you look: shows the text, and goes on record."),
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("只预览，不执行", "Show what would be done."))]
 
 

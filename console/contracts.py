@@ -16,8 +16,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from moderation.actions import Ack, Action, Case, Command, Judgement
+from moderation.appeal import Appeal
 from moderation.errors import DeadReason
 from moderation.events import MAX_DEPTH, MAX_RECORD_BYTES, ChatEvent
+from moderation.notes import Note
 from streams.settings import Topics
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ _BEYOND_SCHEMA: Final = (
     f"{MAX_RECORD_BYTES} bytes and {MAX_DEPTH} levels deep, names no key of an object twice, and writes whole numbers "
     "without fraction or exponent (1790000000000, not 1.79e12)."
 )
-_COMMAND: Final = "What a human orders: mute, ban, or undo one action. `command` says which."
+_COMMAND: Final = "What a human orders, or a player's appeal to one. `command` says which."
+_NOTE: Final = (
+    "What nothing else tells: somebody was shown what players said, or rules came into force. `note` says which."
+)
 
 
 class Contract(NamedTuple):
@@ -54,7 +59,9 @@ CASE: Final = Contract("case", Case)
 COMMAND: Final = Contract("command", Command, _COMMAND)
 ACK: Final = Contract("ack", Ack)
 JUDGEMENT: Final = Contract("judgement", Judgement)
-CONTRACTS: Final = (EVENT, ACTION, CASE, COMMAND, ACK, JUDGEMENT)
+APPEAL: Final = Contract("appeal", Appeal)
+NOTE: Final = Contract("note", Note, _NOTE)
+CONTRACTS: Final = (EVENT, ACTION, CASE, COMMAND, ACK, JUDGEMENT, APPEAL, NOTE)
 
 
 def documents() -> dict[str, str]:
@@ -164,6 +171,12 @@ def _channels(topics: Topics) -> tuple[Channel, ...]:
         ),
         Channel("commands", topics.commands, "command", "send", "command", "Order as a human", office),
         Channel("cases", topics.cases, "case", "receive", "review", "See what a human should look at", office),
+        Channel(
+            "appeals", topics.appeals, "appeal", "receive", "hearAppeals", "Tell players what was answered", office
+        ),
+        Channel(
+            "audit", topics.audit, "note", "send", "note", "Put on record who looked at chat text, and why", office
+        ),
     )
 
 
@@ -174,8 +187,10 @@ _MESSAGES: Final = {
     "deadLetter": Message(
         "Dead letter", "the original key, if there was one", "The original bytes, untouched; headers say what is wrong."
     ),
-    "command": Message("Command", "account id of the player it is about", "A human's order.", COMMAND),
+    "command": Message("Command", "account id of the player it is about, or what its type says", "An order.", COMMAND),
     "case": Message("Case", "event.sender.account_id", "What a human should see.", CASE),
+    "appeal": Message("Appeal", "account_id of the player", "An appeal, each time it was opened or answered.", APPEAL),
+    "note": Message("Note", "login of whoever did it", "Who looked at chat text; which rules came into force.", NOTE),
 }
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct, field, structs
 from rich.progress import Progress
@@ -27,20 +27,23 @@ from console.words import say
 from moderation.actions import Source
 from moderation.errors import DeadReason, SettingsError
 from streams.outbox import CUT_FROM
+from streams.reading import partitions, read, spans
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    from aiokafka import TopicPartition
 
     from streams.settings import Settings
+
+    Spans: TypeAlias = Mapping[TopicPartition, tuple[int, int]]
 
 MALFORMED: Final = "malformed"
 REPLAYED_FROM: Final = "replayed-from"
 #: What a row shows of a key or value, in characters; what one letter in full shows of either, in bytes.
 PREVIEW, IN_FULL = 60, 4096
 SAMPLES: Final = 3
-#: So many letters are read, and sent, before the next; they are from one fetch, which is of about 1 MiB.
-_STEP: Final = 200
 #: From so many letters on a terminal shows how far we are.
 _LONG: Final = 5_000
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -62,6 +65,9 @@ ADVICE: Final[Mapping[str, str]] = {
     DeadReason.KEY_MISMATCH: say("消息键须等于 sender.account_id", "make the key equal sender.account_id"),
     DeadReason.PROCESSING_ERROR: say("是我们的错：请把位置告诉我们", "a fault of ours: tell us the place"),
     DeadReason.UNKNOWN_ACTION: say("核对命令的处罚编号和账号", "check the command's action_id and account_id"),
+    DeadReason.UNKNOWN_APPEAL: say("核对申诉的处罚编号和账号", "check the appeal's action_id and account_id"),
+    DeadReason.ALREADY_APPEALED: say("已有申诉，看 appeals show", "it was appealed before: see appeals show"),
+    DeadReason.ALREADY_ANSWERED: say("已有答复，看 appeals show", "it was answered before: see appeals show"),
     MALFORMED: say("死信自己的头缺失或读不懂，查谁写了它", "its own headers are unreadable: find out who wrote it"),
 }
 REFUSALS: Final = {
@@ -171,13 +177,16 @@ def wanted(places: Sequence[str] = (), reason: str | None = None, since: str | N
     return Wanted(frozenset(map(Place.parse, places)), reason, start)
 
 
-async def newest(settings: Settings, which: Wanted, most: int) -> Listed:
-    """Count all letters asked for and keep the `most` newest. Raises SettingsError, Unreachable."""
+async def newest(settings: Settings, which: Wanted, most: int, *, text: bool = True) -> Listed:
+    """Count all letters asked for and keep the `most` newest, without `text` without what is in them.
+
+    Raises SettingsError, Unreachable.
+    """
     counts, kept = Counter[str](), list[tuple[int, Place, Row]]()
     async with _opened(settings, which) as batches:
         async for letters in batches:
             counts.update(one.reason for one in letters)
-            rows = [(one.ts, one.place, row(settings, one)) for one in letters]
+            rows = [(one.ts, one.place, row(settings, one, text=text)) for one in letters]
             kept = heapq.nlargest(most, [*kept, *rows], key=lambda r: r[:2])
     return Listed(counts, [each for _, _, each in kept])
 
@@ -188,11 +197,12 @@ async def find(settings: Settings, place: Place) -> Letter | None:
         return next(iter([one async for letters in batches for one in letters]), None)
 
 
-async def replay(settings: Settings, which: Wanted, *, send: bool) -> Replay:
+async def replay(settings: Settings, which: Wanted, *, send: bool, text: bool = True) -> Replay:
     """Sort the letters asked for and, if `send`, publish those that can be, and return when the broker has them all.
 
     A letter goes out as it came, key and bytes, to its source topic; its one header is REPLAYED_FROM. Letters of one
-    partition keep their order. What dies again meanwhile is not read. Raises SettingsError, Unreachable.
+    partition keep their order. What dies again meanwhile is not read. Without `text` samples show none. Raises
+    SettingsError, Unreachable.
     """
     done, found = Replay(), set[Place]()
     where = client(settings)
@@ -201,7 +211,7 @@ async def replay(settings: Settings, which: Wanted, *, send: bool) -> Replay:
         async with _opened(settings, which, *filter(None, [producer])) as batches:
             async for letters in batches:
                 found.update(one.place for one in letters)
-                good = _sort(settings, letters, done)
+                good = _sort(settings, letters, done, text=text)
                 if producer:
                     done.sent += await _send(producer, good)
     except Unreachable as exc:  # of the last step some may have arrived, too
@@ -210,7 +220,7 @@ async def replay(settings: Settings, which: Wanted, *, send: bool) -> Replay:
     return done
 
 
-def _sort(settings: Settings, letters: Sequence[Letter], done: Replay) -> list[tuple[str, Letter]]:
+def _sort(settings: Settings, letters: Sequence[Letter], done: Replay, *, text: bool) -> list[tuple[str, Letter]]:
     """Return those that can be sent, each with its topic, and note all in `done`."""
     good = []
     for one in letters:
@@ -221,7 +231,7 @@ def _sort(settings: Settings, letters: Sequence[Letter], done: Replay) -> list[t
         good.append((one.origin.source.topic, one))
         done.good[one.reason, one.origin.source.topic] += 1
         if len(done.samples) < SAMPLES:
-            done.samples.append(row(settings, one))
+            done.samples.append(row(settings, one, text=text))
     return good
 
 
@@ -254,63 +264,32 @@ async def _opened(settings: Settings, which: Wanted, *others: Any) -> AsyncItera
     consumer = AIOKafkaConsumer(**client(settings), request_timeout_ms=PATIENCE_MS, auto_offset_reset="earliest")
     admin = AIOKafkaAdminClient(**client(settings), request_timeout_ms=PATIENCE_MS)
     async with reached(settings, consumer, admin, *others):
-        spans = await _spans(consumer, await _partitions(admin, settings.topics.dead_letters), which.places)
-        screen, total = printer(stderr=True), sum(end - start for start, end in spans.values())
+        there = await spans(consumer, await partitions(admin, [settings.topics.dead_letters]))
+        asked = _narrowed(there, which.places)
+        screen, total = printer(stderr=True), sum(end - start for start, end in asked.values())
         with Progress(console=screen, transient=True, disable=total < _LONG or not screen.is_terminal) as bar:
-            yield _read(consumer, spans, which, bar)
+            yield _letters(consumer, asked, which, bar)
 
 
-async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> list[TopicPartition]:
-    if topic not in await admin.list_topics():  # to ask for it by name would make some brokers create it
-        raise SettingsError(say(f"没有主题 {topic}：qingliu topics create", f"no topic {topic}: qingliu topics create"))
-    [told] = await admin.describe_topics([topic])
-    return sorted(TopicPartition(topic, one["partition"]) for one in told["partitions"])
-
-
-async def _spans(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], places: Iterable[Place]
-) -> dict[TopicPartition, tuple[int, int]]:
-    """Return the first offset to read of each partition, and the one to stop before; go to the first ones."""
-    consumer.assign(partitions)
-    firsts = await consumer.beginning_offsets(partitions)
-    ends = await _ends(consumer, firsts)
-    spans = {one: (firsts[one], ends[one]) for one in partitions}
+def _narrowed(there: Spans, places: Iterable[Place]) -> Spans:
+    """Return what must be read of partitions to meet these places, and of those with nothing in them nothing."""
     if places:
-        asked = {one: [at.offset for at in places if at.partition == one.partition] for one in partitions}
-        spans = {one: (max(firsts[one], min(at)), min(ends[one], max(at) + 1)) for one, at in asked.items() if at}
-    for one, (start, _) in spans.items():
-        consumer.seek(one, start)
-    return {one: span for one, span in spans.items() if span[0] < span[1]}
+        at = {one: [place.offset for place in places if place.partition == one.partition] for one in there}
+        there = {
+            one: (max(start, min(at[one])), min(end, max(at[one]) + 1))
+            for one, (start, end) in there.items()
+            if at[one]
+        }
+    return {one: span for one, span in there.items() if span[0] < span[1]}
 
 
-async def _ends(consumer: AIOKafkaConsumer, firsts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-    """Return where each partition ends now, as a fetch says: the embedded broker's end_offsets is short of a batch."""
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(list(firsts))
-    filled = [one for one, end in ends.items() if end > firsts[one]]
-    for one in filled:
-        consumer.seek(one, ends[one] - 1)
-    for one in filled:
-        await consumer.getmany(one, timeout_ms=PATIENCE_MS, max_records=1)
-        ends[one] = max(ends[one], consumer.highwater(one) or 0)
-    return ends
-
-
-async def _read(
-    consumer: AIOKafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]], which: Wanted, bar: Progress
+async def _letters(
+    consumer: AIOKafkaConsumer, asked: Spans, which: Wanted, bar: Progress
 ) -> AsyncIterator[list[Letter]]:
-    """Yield what is asked for, partition by partition. Raises TimeoutError: aiokafka itself would wait for ever."""
-    task = bar.add_task(say("读死信", "dead letters"), total=sum(end - start for start, end in spans.values()))
-    for one, (start, end) in spans.items():
-        at = start
-        while at < end:
-            records = await consumer.getmany(one, timeout_ms=PATIENCE_MS, max_records=_STEP)
-            async with asyncio.timeout(PATIENCE_MS / 1_000):
-                before, at = at, await consumer.position(one)  # beyond what was deleted or is no letter
-            if at == before:
-                raise TimeoutError(f"{one.partition}:{at} of {one.topic} was not answered")
-            bar.advance(task, at - before)
-            letters = [letter_of(record) for record in records.get(one, ()) if record.offset < end]
-            yield [letter for letter in letters if which.takes(letter)]
+    task = bar.add_task(say("读死信", "dead letters"), total=sum(end - start for start, end in asked.values()))
+    async for records, passed in read(consumer, asked):
+        bar.advance(task, passed)
+        yield [letter for letter in map(letter_of, records) if which.takes(letter)]
 
 
 def letter_of(record: Any) -> Letter:
@@ -340,12 +319,13 @@ def _number(text: str) -> int:
 # --- on a terminal
 
 
-def row(settings: Settings, one: Letter) -> Row:
-    """Return a letter in short."""
+def row(settings: Settings, one: Letter, *, text: bool = True) -> Row:
+    """Return a letter in short, without `text` without what is in it."""
     detail, source = (visible(one.origin.detail), one.origin.source) if one.origin else ("", None)
     source = structs.replace(source, topic=visible(source.topic)) if source else None
     size, why = None if one.value is None else len(one.value), refusal(settings, one)
-    return Row(str(one.place), one.ts, one.reason, detail, source, in_line(one.key), size, in_line(one.value), why)
+    preview = in_line(one.value) if text else say("（--why 才显示）", "(--why shows it)")
+    return Row(str(one.place), one.ts, one.reason, detail, source, in_line(one.key), size, preview, why)
 
 
 def in_line(raw: bytes | None) -> str:

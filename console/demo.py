@@ -1,7 +1,7 @@
 """The demo: a broker, a store, a worker and a pretend game server in one process, and made-up chat for them.
 
 Everything between is the real thing: chat goes through Kafka, the worker is the one that runs in production, the game
-server is the reference consumer, and the appeal is granted by the code behind `qingliu revert`.
+server is the reference consumer, and the appeal is opened and granted by the code behind `qingliu appeals`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 from rich.live import Live
 
-from console import Unreachable, revert
+from console import Unreachable, appeals, revert
 from console.board import Board, line, screen, summary
 from console.show import deed, printer, visible
 from console.traffic import Traffic, load, rebase
@@ -304,14 +304,17 @@ class Show:
             self.board.produced += 1
 
     async def _appeal(self) -> None:
-        """Grant one player's appeal as a moderator would, once the ledger knows of the punishment."""
+        """Appeal for one player, and grant it as a moderator would, once the ledger knows of the punishment."""
         action = await self.game.punished
         who, what = action.target.account_id, deed(action)
-        command = revert.order(action.action_id, who, "demo", "申诉通过")
         self.board.appeal = say(f"申诉：{who} 的「{what}」，复核中…", f"appeal: {who}, {what}: under review…")
-        while await revert.find(self._settings, command) is None:  # noqa: ASYNC110  the ledger calls nobody
+        while await revert.find(self._settings, action.action_id, who) is None:  # noqa: ASYNC110  the ledger calls nobody
             await asyncio.sleep(FRAME_S / 5)
-        await revert.carry_out(self._settings, command, wait=True)
+        asked = await appeals.carry_out(self._settings, appeals.opening(action.action_id, who, "demo", "我没有违规"))
+        if asked is None:
+            return
+        answer = appeals.answering(asked, "demo", "申诉通过", granted=True, reply="")
+        await appeals.carry_out(self._settings, answer)
         self.board.appeal = say(f"申诉通过：{who} 的「{what}」已撤销", f"appeal granted: {who}, {what}: undone")
 
     async def _drain(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
@@ -16,22 +16,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from msgspec import Struct
 
 from console.broker import PATIENCE_MS, client, reached
+from console.ledger import asked
 from moderation.actions import Action, Command, ForgiveCommand, RevertCommand
 from moderation.errors import EventError, SettingsError
 from moderation.order import decode_command, key_of
-from streams.ledger import RedisLedger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from streams.settings import Settings
 
 C = TypeVar("C", bound=Command)
+T = TypeVar("T")
 
 #: How long a worker may take before we stop waiting: a rebalance fits in. Seconds.
 WITHIN_S: Final = 15.0
-#: A person waits for this answer, so the store may take its time.
-STORE_S: Final = 2.0
 _actions: Final = msgspec.json.Decoder(Action)
 
 
@@ -71,9 +70,22 @@ def checked(command: C) -> C:
 
 async def publish(settings: Settings, command: Command) -> None:
     """Write a command for the workers. Raises SettingsError, Unreachable."""
-    producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
-    async with reached(settings, producer):
-        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
+    async with _producer(settings) as to:
+        await _send(to, settings, command)
+
+
+async def publish_and_hear(
+    settings: Settings, command: Command, topic: str, read: Callable[[bytes], T | None]
+) -> T | None:
+    """Write a command, and wait for the first record of its key on `topic` that `read` makes something of.
+
+    None if it does not come within WITHIN_S. What `read` cannot decode is passed by. Raises like `publish`.
+    """
+    async with _producer(settings) as to, _end_of(settings, topic) as answers:
+        await _send(to, settings, command)
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(_heard(answers, key_of(command).encode(), read), WITHIN_S)
+    return None
 
 
 async def carry_out(settings: Settings, command: RevertCommand, *, wait: bool, dry_run: bool = False) -> Undo:
@@ -81,51 +93,53 @@ async def carry_out(settings: Settings, command: RevertCommand, *, wait: bool, d
 
     Raises SettingsError without a broker or store in the settings, StoreUnavailable or Unreachable if one is away.
     """
-    asked = Undo(command, await find(settings, command))
-    if dry_run or asked.action is None:
+    undo = Undo(command, await find(settings, command.action_id, command.account_id))
+    if dry_run or undo.action is None:
         client(settings)
-        return asked
-    return msgspec.structs.replace(asked, revert=await _publish(settings, command, wait=wait))
+        return undo
+    if not wait:
+        await publish(settings, command)
+        return undo
+
+    def undoing(value: bytes) -> Action | None:
+        action = _actions.decode(value)
+        return action if action.reverts == command.action_id else None
+
+    revert = await publish_and_hear(settings, command, settings.topics.enforcement, undoing)
+    return msgspec.structs.replace(undo, revert=revert)
 
 
-async def find(settings: Settings, command: RevertCommand) -> Action | None:
-    """Return the action that the command is about, None if the ledger does not know it."""
-    if settings.redis is None:
-        raise SettingsError("QINGLIU_REDIS is not set: the ledger that knows the action")
-    ledger = RedisLedger(settings.redis.get_secret_value(), prefix=settings.redis_prefix, timeout_s=STORE_S)
-    try:
-        return await ledger.find(command.action_id, command.account_id)
-    finally:
-        await ledger.close()
-
-
-async def _publish(settings: Settings, command: RevertCommand, *, wait: bool) -> Action | None:
-    producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
-    async with reached(settings, producer), AsyncExitStack() as stack:
-        answers = await stack.enter_async_context(_answers(settings)) if wait else None
-        await producer.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(_seen(answers, command), WITHIN_S) if answers else None
-    return None
+async def find(settings: Settings, action_id: str, account_id: str) -> Action | None:
+    """Return an action of an account, None if the ledger does not know it. Raises SettingsError, StoreUnavailable."""
+    return await asked(settings, lambda ledger: ledger.find(action_id, account_id))
 
 
 @asynccontextmanager
-async def _answers(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """Take a place at the end of the enforcement topic, before the command goes out: no answer can pass unseen."""
-    kafka, topic = client(settings), settings.topics.enforcement
-    consumer = AIOKafkaConsumer(topic, **kafka, group_id=None, request_timeout_ms=PATIENCE_MS)
+async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(**client(settings), acks="all", request_timeout_ms=PATIENCE_MS)
+    async with reached(settings, producer):
+        yield producer
+
+
+async def _send(to: AIOKafkaProducer, settings: Settings, command: Command) -> None:
+    await to.send_and_wait(settings.topics.commands, msgspec.json.encode(command), key_of(command).encode())
+
+
+@asynccontextmanager
+async def _end_of(settings: Settings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """Take a place at the end of a topic, before the command goes out: no answer can pass unseen."""
+    consumer = AIOKafkaConsumer(topic, **client(settings), group_id=None, request_timeout_ms=PATIENCE_MS)
     async with reached(settings, consumer):
         for place, offset in (await consumer.end_offsets(consumer.assignment())).items():
             consumer.seek(place, offset)
         yield consumer
 
 
-async def _seen(consumer: AIOKafkaConsumer, command: RevertCommand) -> Action:
-    key = key_of(command).encode()
+async def _heard(consumer: AIOKafkaConsumer, key: bytes, read: Callable[[bytes], T | None]) -> T:
     async for record in consumer:
         if record.key == key and record.value:
             with suppress(msgspec.DecodeError):  # a version after ours may say what we cannot read
-                action = _actions.decode(record.value)
-                if action.reverts == command.action_id:
-                    return action
+                heard = read(record.value)
+                if heard is not None:
+                    return heard
     raise AssertionError("a consumer that is not stopped does not end")

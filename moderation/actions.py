@@ -219,7 +219,7 @@ class Case(Struct, frozen=True, omit_defaults=True):
     case_id: Id
     event: ChatEvent
     judgement: Judgement
-    why_human: Literal["low_confidence", "vip", "policy", "budget", "degraded"]
+    why_human: Literal["low_confidence", "vip", "policy", "budget", "degraded", "overturned"]
     suggested: tuple[str, ...]
     created_at: Millis
     due_at: End
@@ -236,7 +236,7 @@ class Ack(Struct, frozen=True, omit_defaults=True):
 
 
 class _Order(Struct, frozen=True, omit_defaults=True, tag_field="command"):
-    """What every command carries. The Kafka key of its record is the account id of the player it is about."""
+    """What every order carries. The Kafka key of its record is the account id of the player it is about."""
 
     command_id: Id
     operator: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -273,6 +273,55 @@ class ForgiveCommand(_Order, frozen=True, omit_defaults=True, tag="forgive"):
     account_id: Id
 
 
+class AppealCommand(Struct, frozen=True, omit_defaults=True, tag_field="command", tag="appeal"):
+    """A player objects to one action, in their own words. An action is appealed once; the appeal goes by its id.
+
+    `operator` is the person or system that took it down.
+    """
+
+    command_id: Id
+    operator: Annotated[str, Meta(min_length=1, max_length=64)]
+    ts: Millis
+    action_id: Id
+    account_id: Id
+    text: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class AnswerAppealCommand(_Order, frozen=True, omit_defaults=True, tag="answer_appeal"):
+    """A human answers an appeal: with `granted` true or false for good, without it that it is being looked into.
+
+    The first answer may be either; a final one ends the appeal. Granted, the action is undone as by `revert`. `reply`
+    is what the player is told, instead of the usual sentence; `reason` is for moderators.
+    """
+
+    action_id: Id
+    account_id: Id
+    granted: bool | None = None
+    reply: Annotated[str, Meta(max_length=500)] = ""
+
+
+class _HandleOrder(_Order, frozen=True, omit_defaults=True):
+    """What the commands about a handle share. The Kafka key of their records is `TYPE:VALUE`, both as they stand here.
+
+    `value` may be written as people type it; it means the canonical handle that messages are read for.
+    """
+
+    type: HandleType
+    value: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class AllowHandleCommand(_HandleOrder, frozen=True, omit_defaults=True, tag="allow_handle"):
+    """A handle is harmless: nobody joins a campaign by it, and nobody is recognised by it when they drop it bare."""
+
+
+class MarkHandleCommand(_HandleOrder, frozen=True, omit_defaults=True, tag="mark_handle"):
+    """A handle is bad: whoever drops it is a member of a campaign at once, and it is recognised when it comes bare."""
+
+
+class UnmarkHandleCommand(_HandleOrder, frozen=True, omit_defaults=True, tag="unmark_handle"):
+    """A handle is neither allowed nor marked any more."""
+
+
 class Which(Struct, frozen=True, omit_defaults=True):
     """Which actions: those of which all holds that is given, and something must be. Times are of judging.
 
@@ -300,7 +349,17 @@ class RevertManyCommand(_Order, frozen=True, omit_defaults=True, tag="revert_man
     after: Annotated[str, Meta(max_length=64)] = ""
 
 
-Command = MuteCommand | BanCommand | RevertCommand | ForgiveCommand | RevertManyCommand
+HandleCommand = AllowHandleCommand | MarkHandleCommand | UnmarkHandleCommand
+Command = (
+    MuteCommand
+    | BanCommand
+    | RevertCommand
+    | ForgiveCommand
+    | RevertManyCommand
+    | AppealCommand
+    | AnswerAppealCommand
+    | HandleCommand
+)
 
 _ID_BYTES: Final = 16
 

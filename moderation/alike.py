@@ -59,10 +59,9 @@ class _Form(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """A way of reading that only some texts are worth; `gate` yields the indexes of those."""
+    """A way of reading, and the shortest term that may be read so."""
 
     name: str
-    gate: Callable[[Joined], Iterable[int]]
     view: Callable[[str], Seen | None]
     shortest: int = 2
 
@@ -80,11 +79,13 @@ class Alike:
             if form[::-1] not in forms:  # no palindrome, and nothing that is a term itself
                 forms[form[::-1]] = {one._replace(backwards=True) for one in found}
         self._forms = [sorted(found) for found in forms.values()]
+        #: Of a sound that is one term's alone, the term: mostly it stands there as it is.
+        self._typed = [terms[f[0].term] if len(f) == 1 and not f[0].backwards else "" for f in self._forms]
         self._find = automaton(list(forms), plain=plain).find
-        self._readings = (
-            _Reading("pinyin", by_bytes(MAY_BE_SPELLED), spelled),
-            _Reading("heads", by_bytes(FOUR_CLAUSES), heads, ACROSTIC),
-            _Reading("tails", by_bytes(FOUR_CLAUSES), tails, ACROSTIC),
+        #: Readings that only some texts are worth, under the gate that yields the indexes of those.
+        self._readings: tuple[tuple[Callable[[Joined], Iterable[int]], tuple[_Reading, ...]], ...] = (
+            (by_bytes(MAY_BE_SPELLED), (_Reading("pinyin", spelled),)),
+            (by_bytes(FOUR_CLAUSES), (_Reading("heads", heads, ACROSTIC), _Reading("tails", tails, ACROSTIC))),
         )
 
     def find(self, texts: Joined) -> Iterator[Spot]:
@@ -92,8 +93,9 @@ class Alike:
         yield from self._by_likeness(texts)
         read = [
             (at, reading, seen)
-            for reading in self._readings
-            for at in reading.gate(texts)
+            for gate, readings in self._readings
+            for at in gate(texts)
+            for reading in readings
             if (seen := reading.view(texts.parts[at]))
         ]
         if read:
@@ -102,7 +104,7 @@ class Alike:
     def _by_likeness(self, texts: Joined) -> Iterator[Spot]:
         for at, start, end, index in texts.spread(self._find(alike(texts.text))):
             typed = texts.parts[at][start:end]
-            for form in self._forms[index]:
+            for form in self._forms[index] if typed != self._typed[index] else ():
                 view = _likeness(typed, self._terms[form.term], backwards=form.backwards)
                 if view:
                     yield Spot(at, view, start, end, form.term, weak=len(typed) < STRONG)

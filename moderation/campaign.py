@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
+import msgspec
 from msgspec import Struct
 
 from moderation import decide
-from moderation.actions import Evidence, RuleRef, Verdict
+from moderation.actions import Evidence, HandleType, RuleRef, Verdict
 from moderation.context import tier
+from moderation.fold import fold, squeeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from moderation.actions import Handle
     from moderation.context import Bounds
     from moderation.decide import Finding
+    from moderation.policy import Policy
 
 Mark = Literal["bad", "allowed"]
 #: What crowds do without being a gang: 666, thanks, quarrels.
@@ -94,7 +97,8 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
     event, rank = finding.event, tier(finding.event, bounds)
     handles = dict.fromkeys(handle_key(h.type, h.value) for h in finding.handles if h.field != "guild")
     # a phrase that a rule takes for a little suspicious is said by crowds of honest players: they prove nothing
-    telling = finding.verdict == "act" or (finding.verdict == "review" and (handles or rank == "new"))
+    worth = finding.sure or finding.verdict
+    telling = worth == "act" or (worth == "review" and (handles or rank == "new"))
     text = script(finding.folded, finding.handles) if live and telling else ""
     keys = (*list(handles)[:MOST_KEYS], *([f"text:{_digest(text, 8)}"] if text else []))
     if not keys:
@@ -103,7 +107,7 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
         event_id=event.event_id,
         keys=keys,
         evidence=decide.evidence(finding, rank, now, most=MOST_TEXT),
-        verdict="review" if finding.over_budget else finding.verdict,
+        verdict=_alone(finding),
         suspect=bool(live),
         device_id=event.sender.device_id,
         ip=event.sender.ip,
@@ -113,6 +117,12 @@ def sighting(finding: Finding, bounds: Bounds, now: int) -> Sighting | None:
     )
 
 
+def _alone(finding: Finding) -> Verdict:
+    """Return what a message was worth by itself: what nobody trusts enough to act is worth a look at most."""
+    verdict = finding.sure or finding.verdict
+    return "review" if finding.over_budget and verdict == "act" else verdict
+
+
 def handle_key(kind: str, value: str) -> str:
     """Return the key of a canonical handle. Digits are one handle, whether called QQ, group or telephone.
 
@@ -120,6 +130,18 @@ def handle_key(kind: str, value: str) -> str:
     ('num:617390285', 'wx:js_dapeng1')
     """
     return f"num:{value}" if value.isascii() and value.isdigit() else f"{kind}:{value}"
+
+
+def typed_key(kind: str, value: str) -> str | None:
+    """Return the key of a handle as somebody typed it; None for what is none.
+
+    >>> typed_key("qq", "738 192-0465"), typed_key("wx", "Mao_Mao")
+    ('num:7381920465', 'wx:mao_mao')
+    """
+    folded = fold(value).text.strip()
+    digits = squeeze(folded)
+    canonical = digits if digits.isdigit() else folded
+    return handle_key(kind, canonical) if kind in get_args(HandleType) and len(canonical.split()) == 1 else None
 
 
 def script(folded: str, handles: Iterable[Handle] = ()) -> str:
@@ -203,6 +225,26 @@ class Joined(Struct, frozen=True):
     due: tuple[Sighting, ...] = ()
     at: int = 0
     bad: bool = False
+
+
+def doubting(joined: Joined, overturned: frozenset[str], policy: Policy) -> Joined:
+    """Trust the rules named in `overturned` no longer, also for what members said before: see `decide.doubting`."""
+    if not any(rule.id in overturned for one in joined.due for rule in one.rules):
+        return joined
+    due = tuple(_doubting(one, overturned, policy) for one in joined.due)
+    return msgspec.structs.replace(joined, due=due)
+
+
+def _doubting(one: Sighting, overturned: frozenset[str], policy: Policy) -> Sighting:
+    left = tuple(rule for rule in one.rules if rule.id not in overturned)
+    label = one.evidence.why.label
+    if len(left) == len(one.rules) or label not in policy.labels:
+        return one
+    verdict = decide.worth(policy, label, decide.doubted(rule.weight for rule in left))  # type: ignore[arg-type]  # a Label
+    return msgspec.structs.replace(one, rules=left, suspect=bool(left), verdict=min(verdict, one.verdict, key=_WORTH))
+
+
+_WORTH: Final = ("allow", "review", "act").index
 
 
 # --- a campaign as it is shown

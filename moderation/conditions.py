@@ -265,18 +265,19 @@ def _tightest(places: list[Sequence[Found]]) -> Found | None:
 
 def _window(lists: list[list[Found]], field: Field) -> Found:
     """Return the smallest window over sorted places that holds one of each list: advance whichever starts first."""
-    lists = [sorted(found) for found in lists]
-    at = [0] * len(lists)
-    best: tuple[int, tuple[Found, ...]] | None = None
+    queues = [iter(sorted(found)) for found in lists]
+    chosen = [next(queue) for queue in queues]
+    starts, ends = [(f.start, k) for k, f in enumerate(chosen)], [f.end for f in chosen]
+    least, best = 1 << 62, chosen
     while True:
-        chosen = tuple(found[i] for found, i in zip(lists, at, strict=True))
-        size = max(f.end for f in chosen) - min(f.start for f in chosen)
-        if best is None or size < best[0]:
-            best = (size, chosen)
-        first = min(range(len(lists)), key=lambda k: chosen[k].start)
-        at[first] += 1
-        if at[first] == len(lists[first]):
-            return _hull(best[1], field)
+        start, first = min(starts)
+        size = max(ends) - start
+        if size < least:
+            least, best = size, chosen.copy()
+        found = next(queues[first], None)
+        if found is None:
+            return _hull(best, field)
+        chosen[first], starts[first], ends[first] = found, (found.start, first), found.end
 
 
 def _across(places: list[Sequence[Found]]) -> Found:

@@ -37,7 +37,7 @@ from moderation.standing import Standing, Strike
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-WhyHuman = Literal["low_confidence", "vip", "policy", "budget", "degraded"]
+WhyHuman = Literal["low_confidence", "vip", "policy", "budget", "degraded", "overturned"]
 _HOUR_MS: Final = 3_600_000
 
 
@@ -54,6 +54,13 @@ class Finding(Struct, frozen=True):
     over_budget: bool = False
     #: It reports, warns or asks: whoever quotes a seller is none.
     quoting: bool = False
+    #: What it is worth without the rules that people overturned; None where none of them hit. See `doubting`.
+    sure: Verdict | None = None
+
+    @property
+    def overturned(self) -> bool:
+        """Tell whether it would be acted on, if people had not overturned the rules that say so."""
+        return self.verdict == "act" and self.sure not in (None, "act")
 
 
 class Outcome(Struct, frozen=True):
@@ -83,7 +90,7 @@ def doubted(weights: Iterable[int]) -> float:
 def weigh(policy: Policy, hits: Sequence[Hit]) -> tuple[Verdict, Label | None, float]:
     """Return verdict, label and score: of the labels that reach furthest past their thresholds, the highest score."""
     order: dict[Verdict, int] = {"allow": 0, "review": 1, "act": 2}
-    ranked = [(_verdict(policy, label, score), score, label) for label, score in scores(hits).items()]
+    ranked = [(worth(policy, label, score), score, label) for label, score in scores(hits).items()]
     if not ranked:
         return "allow", None, 0.0
     ranked.sort(key=lambda r: (order[r[0]], r[1]), reverse=True)
@@ -94,14 +101,31 @@ def weigh(policy: Policy, hits: Sequence[Hit]) -> tuple[Verdict, Label | None, f
     return verdict, next(firm, label), score
 
 
-def _verdict(policy: Policy, label: Label, score: float) -> Verdict:
+def doubting(policy: Policy, finding: Finding, overturned: frozenset[str]) -> Finding:
+    """Trust the rules named in `overturned` no longer to act: their hits weigh nothing, but a human still sees them.
+
+    Where the others alone are enough, they act, and are said to be why. Else what would have been acted on is a case.
+    """
+    if not any(hit.rule in overturned for hit in finding.hits):
+        return finding
+    hits = tuple(
+        msgspec.structs.replace(hit, status="shadow") if hit.rule in overturned else hit for hit in finding.hits
+    )
+    sure, label, score = weigh(policy, hits)
+    if sure == "act":
+        return msgspec.structs.replace(finding, hits=hits, sure=sure, label=label, score=score)
+    return msgspec.structs.replace(finding, hits=hits, sure=sure)
+
+
+def worth(policy: Policy, label: Label, score: float) -> Verdict:
+    """Return what so many points of a label are worth."""
     bar = policy.labels[label]
     return "act" if score >= bar.act else "review" if score >= bar.review else "allow"
 
 
 def strike(policy: Policy, finding: Finding, now: int) -> Strike | None:
     """Return the strike to be counted before deciding; None where no ladder is climbed."""
-    if finding.verdict != "act" or finding.label is None or finding.over_budget:
+    if finding.verdict != "act" or finding.label is None or finding.over_budget or finding.overturned:
         return None
     ladder = policy.ladders[policy.labels[finding.label].ladder]
     if not any(step.automatic for step in ladder.steps[tier(finding.event, policy.bounds)]):
@@ -138,6 +162,8 @@ class Decision(Struct, frozen=True):
     def _act(self) -> Outcome:
         if self.finding.over_budget:
             return self._ask("budget", self._step(1))
+        if self.finding.overturned:
+            return self._ask("overturned", self._step(1))
         if self.degraded:
             return self._ask("degraded", self._step(1), self._retract())
         if self.standing is None:

@@ -36,6 +36,9 @@ class DeadReason(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     PROCESSING_ERROR = "processing_error"
     UNKNOWN_ACTION = "unknown_action"
+    UNKNOWN_APPEAL = "unknown_appeal"
+    ALREADY_APPEALED = "already_appealed"
+    ALREADY_ANSWERED = "already_answered"
 
 
 class EventError(QingliuError):

@@ -224,7 +224,7 @@ class Signals(Struct, frozen=True):
     mixed_script: int
     #: Gaps filled with separators between Han or digits that would else be neighbours.
     separators: int
-    #: The same character, so often in a row.
+    #: The same character, or the same two to four (`CYCLE`), so often in a row.
     longest_run: int
     #: Line breaks.
     newlines: int
@@ -303,6 +303,9 @@ _SCRIPTS: Final = (
     | {"\u20e3": "keycap"}
 )
 _RUNS: Final = re.compile(r"(.)\1+", re.DOTALL)
+#: The same two to four characters, twelve times in a row: 哈啊哦哈啊哦…. No shorter text than `LEAST_CYCLE` holds one.
+CYCLE: Final = re.compile(r"(.{2,4}?)\1{11,}", re.DOTALL)
+LEAST_CYCLE: Final = 24
 
 
 def _signals(folded: Folded) -> Signals:
@@ -316,10 +319,15 @@ def _signals(folded: Folded) -> Signals:
         digit_scripts=_digit_scripts(raw),
         mixed_script=sum(not word.isascii() and any(map(str.isascii, word)) for word in _WORD.findall(odd)),
         separators=len(_GAPS.findall(folded.text)),
-        longest_run=max((len(run[0]) for run in _RUNS.finditer(raw)), default=min(1, len(raw))),
+        longest_run=max(_runs(raw), default=min(1, len(raw))),
         newlines=folded.text.count("\n"),
         truncated=folded.truncated,
     )
+
+
+def _runs(raw: str) -> Iterator[int]:
+    yield from (len(run[0]) for run in _RUNS.finditer(raw))
+    yield from (len(run[0]) // len(run[1]) for run in CYCLE.finditer(raw))
 
 
 def _total(pattern: re.Pattern[str], raw: str) -> int:

@@ -183,11 +183,9 @@ class Moderator:
     def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
         entries = list(timeline.values())
-        same = [e for e in entries if e.text == entry.text]
         for rule, count in self._floods:
             # told from the n-th last message alone, before anything is counted: most senders are not that fast
-            seen = same if count.by == "sender_text" else entries
-            if len(seen) >= count.at_least and seen[-count.at_least].ts >= entry.ts - count.within_s * 1000:
+            if len(entries) >= count.at_least and entries[-count.at_least].ts >= entry.ts - count.within_s * 1000:
                 hit = self._hit(rule, _WHOLE, reading, timeline, entry) if rule.in_force(reading.event) else None
                 if hit:
                     yield hit
@@ -239,6 +237,7 @@ class Moderator:
         return within_budget
 
 
+_SLOT: Final = re.compile(r"\{(\w+)\}")
 #: A rule without a condition is about the whole message.
 _WHOLE: Final = Found(-1, -1, "text")
 
@@ -259,8 +258,10 @@ def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int
 
 def explain_why(rule: Rule, found: Found) -> str:
     """Fill the template of a rule with the words found, one per class; where a class has none, with the first found."""
+    if "{" not in rule.because:
+        return rule.because
     words: dict[str, str] = {}
     for leaf in found.leaves():
         words.setdefault(leaf.name, leaf.text)
     other = next(iter(words.values()), "")
-    return re.sub(r"\{(\w+)\}", lambda m: words.get(m[1], other), rule.because)
+    return _SLOT.sub(lambda m: words.get(m[1], other), rule.because)

@@ -8,9 +8,11 @@ import msgspec
 
 from moderation.actions import (
     Action,
+    AnswerAppealCommand,
     BanCommand,
     Command,
     ForgiveCommand,
+    HandleCommand,
     MuteCommand,
     RevertCommand,
     RevertManyCommand,
@@ -19,6 +21,7 @@ from moderation.actions import (
     Which,
     action_id,
 )
+from moderation.campaign import typed_key
 from moderation.errors import DeadReason, EventError
 from moderation.events import MAX_RECORD_BYTES, check_shape
 
@@ -42,18 +45,22 @@ def decode_command(value: bytes | None, key: bytes | None) -> Command:
         raise EventError(DeadReason.NOT_JSON, str(exc)) from None
     if isinstance(command, RevertManyCommand) and command.which == Which():
         raise EventError(DeadReason.SCHEMA, "which names nothing: that would undo everything")
+    if isinstance(command, HandleCommand) and typed_key(command.type, command.value) is None:
+        raise EventError(DeadReason.SCHEMA, f"{command.value!r} is no handle")
     if key != key_of(command).encode():
         raise EventError(DeadReason.KEY_MISMATCH, f"the record's key must be {key_of(command)!r}")
     return command
 
 
 def key_of(command: Command) -> str:
-    """Return the key of a command's record: the account it is about, or its own id where it is about many."""
+    """Return the key of a command's record: the account or handle it is about, its own id where it is about many."""
     if isinstance(command, RevertManyCommand):
         return command.command_id
-    if isinstance(command, RevertCommand | ForgiveCommand):
-        return command.account_id
-    return command.target.account_id
+    if isinstance(command, HandleCommand):
+        return f"{command.type}:{command.value}"
+    if isinstance(command, MuteCommand | BanCommand):
+        return command.target.account_id
+    return command.account_id
 
 
 def sanction(command: MuteCommand | BanCommand, ruleset: str, source: Source | None = None) -> Action:
@@ -101,10 +108,13 @@ def forgiveness(command: ForgiveCommand, ruleset: str, source: Source | None = N
 
 
 def undo(
-    command: RevertCommand | RevertManyCommand, undone: Action, ruleset: str, source: Source | None = None
+    command: RevertCommand | RevertManyCommand | AnswerAppealCommand,
+    undone: Action,
+    ruleset: str,
+    source: Source | None = None,
 ) -> Action:
     """Return the action that undoes another: its id depends on what is undone alone, so undoing twice is one effect."""
-    one = isinstance(command, RevertCommand)
+    one = not isinstance(command, RevertManyCommand)
     return Action(
         action_id=action_id(undone.action_id, "undo", undone.target.account_id),
         action="revert",

@@ -28,6 +28,7 @@ _COMMON: Final = frozenset(
 _MOST_BYTES: Final = 1 << 24
 #: A need of more words than this sieves nothing worth the memory.
 MOST_WORDS: Final = 64
+_POSIX_CLASS: Final = re.compile(r"\[:\^?[a-z]+:\]")
 
 
 def compile_pattern(regex: str, *, groups: bool = False) -> re2._Regexp:
@@ -75,7 +76,7 @@ def needs(regex: str) -> frozenset[str]:
 
 def _tree(regex: str) -> Any:
     """Parse as re does; None for what RE2 reads differently, or alone."""
-    if "[:" in regex:  # [[:digit:]] are no characters to RE2
+    if _POSIX_CLASS.search(regex):  # [[:digit:]] are no characters to RE2
         return None
     try:
         return parser.parse(regex)

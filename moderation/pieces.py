@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from moderation.events import ChatEvent
 
@@ -44,7 +44,8 @@ class Pieces:
 
     def __init__(self, most: int = MOST_SENDERS) -> None:
         self._most = most
-        self._said: OrderedDict[str | tuple[str, str], list[_Said]] = OrderedDict()
+        #: By sender or device: the last messages, by their ids. One that comes again keeps its place.
+        self._said: OrderedDict[str | tuple[str, str], dict[str, _Said]] = OrderedDict()
 
     def add(self, event: ChatEvent, folded: str, *, new: bool) -> Sequence[str]:
         """Remember a message; return it with those before it that it may belong to, itself last, oldest first.
@@ -55,23 +56,20 @@ class Pieces:
         own, device = self._note(event.sender.account_id, said), event.sender.device_id
         if not said.short:
             return ()
-        shared = self._note(("device", device), said) if new and device else ()
+        shared = self._note(("device", device), said) if new and device else {}
         return torn(shared, said) or torn(own, said)
 
-    def _note(self, key: str | tuple[str, str], said: _Said) -> Sequence[_Said]:
+    def _note(self, key: str | tuple[str, str], said: _Said) -> Mapping[str, _Said]:
         line = self._said.get(key)
         if line is None:
-            line = self._said[key] = []
+            line = self._said[key] = {}
             if len(self._said) > self._most:
                 self._said.popitem(last=False)
         else:
             self._said.move_to_end(key)
-        for at, old in enumerate(line):
-            if old.message == said.message:
-                line[at] = said
-                return line
-        line.append(said)
-        del line[:-JOIN_MOST]
+        line[said.message] = said
+        if len(line) > JOIN_MOST:
+            del line[next(iter(line))]
         return line
 
 
@@ -80,7 +78,7 @@ def message_of(event: ChatEvent) -> str:
     return f"{event.sender.account_id}\x1f{event.client_msg_id}" if event.client_msg_id else event.event_id
 
 
-def torn(line: Sequence[_Said], current: _Said) -> list[str]:
+def torn(line: Mapping[str, _Said], current: _Said) -> list[str]:
     """Return the short messages that may be one thing torn apart, `current` last; nothing if they are not.
 
     They may be if this one is a scrap (of an id, or of one or two characters) and together they hold an id, or are all
@@ -90,7 +88,9 @@ def torn(line: Sequence[_Said], current: _Said) -> list[str]:
     if len(line) < 2 or not (len(short) <= SCRAP or _ID.search(short)):
         return []
     first = current.ts - JOIN_MS
-    before = [s.short for s in line if s.short and first <= s.ts <= current.ts and s.message != current.message]
+    before = [
+        s.short for s in line.values() if s.short and first <= s.ts <= current.ts and s.message != current.message
+    ]
     if not before:
         return []
     parts = [*before, short]

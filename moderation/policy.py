@@ -160,6 +160,20 @@ class CampaignPolicy(Struct, frozen=True):
     evidence: int = 200  # besides the first piece of every member
 
 
+class AppealPolicy(Struct, frozen=True):
+    """When appeals must be answered, and how often a rule may be overturned before it is left to humans.
+
+    Of `at_least` messages that were appealed and answered within `window_days`, more than `overturned_percent` granted
+    are too many. The reasons of the values stand in policy.yaml.
+    """
+
+    first_answer_h: int = 24
+    final_answer_h: int = 72
+    window_days: int = 30
+    at_least: int = 20
+    overturned_percent: int = 5
+
+
 class Policy(Struct, frozen=True):
     """The whole of policy.yaml. `void_after_s`: an automatic action older than this is void for the game server.
 
@@ -175,3 +189,4 @@ class Policy(Struct, frozen=True):
     breaker_per_minute: int = 0
     disguises: Mapping[str, int] = {}
     campaigns: CampaignPolicy = CampaignPolicy()
+    appeals: AppealPolicy = AppealPolicy()

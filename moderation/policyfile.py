@@ -9,7 +9,7 @@ from msgspec.structs import fields
 from moderation.actions import Label
 from moderation.alike import DISGUISES
 from moderation.context import TIERS, Bounds, Tier
-from moderation.policy import CampaignPolicy, LabelPolicy, Ladder, Policy, Step, parse_step
+from moderation.policy import AppealPolicy, CampaignPolicy, LabelPolicy, Ladder, Policy, Step, parse_step
 from moderation.windows import MOST_SPENT
 
 if TYPE_CHECKING:
@@ -26,11 +26,16 @@ _TOP: Final = (
     "breaker_per_minute",
     "disguises",
     "campaigns",
+    "appeals",
 )
 _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days")
 
 _LABEL: Final = ("review", "act", "ladder", "告知")
 _CAMPAIGNS: Final = tuple(field.name for field in fields(CampaignPolicy))
+#: The most that each number about appeals may be.
+_APPEALS: Final = {
+    "first_answer_h": 720, "final_answer_h": 720, "window_days": 90, "at_least": 10_000, "overturned_percent": 100,
+}  # fmt: skip
 
 
 def read_policy(problems: Problems, node: Node) -> Policy | None:
@@ -50,6 +55,7 @@ def read_policy(problems: Problems, node: Node) -> Policy | None:
         breaker_per_minute=problems.integer(top.get("breaker_per_minute"), 0, 0, MOST_SPENT),
         disguises=_disguises(problems, top.get("disguises")),
         campaigns=_campaigns(problems, top.get("campaigns")),
+        appeals=_appeals(problems, top.get("appeals")),
     )
 
 
@@ -63,6 +69,15 @@ def _campaigns(problems: Problems, node: Node | None) -> CampaignPolicy:
     policy = CampaignPolicy(**{name: problems.integer(value, 0, 1, 10**9) for name, value in entry.items()})
     if node and policy.accounts_ever > policy.members:
         problems.problem(node, "E405", f"accounts_ever（{policy.accounts_ever}）不能大于 members（{policy.members}）")
+    return policy
+
+
+def _appeals(problems: Problems, node: Node | None) -> AppealPolicy:
+    entry = problems.mapping(node, _APPEALS) if node else {}
+    policy = AppealPolicy(**{name: problems.integer(value, 1, 1, _APPEALS[name]) for name, value in entry.items()})
+    if node and policy.final_answer_h < policy.first_answer_h:
+        hours = f"final_answer_h（{policy.final_answer_h}）不能小于 first_answer_h（{policy.first_answer_h}）"
+        problems.problem(node, "E406", hours)
     return policy
 
 

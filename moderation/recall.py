@@ -1,7 +1,7 @@
 """Recall: what was said before and changes how a message is read.
 
 * A handle that got somebody a verdict is known for a day: whoever drops it bare, without a word that says what it is,
-  is read as if the word were there.
+  is read as if the word were there. So is one that a human marked as bad; one that a human allowed never is.
 * Names a new account had one after the other are read as one: a number may be spelled by renaming.
 * Short messages of one sender, or of the new accounts on one device, are read as one: see `windows.pieces`.
 
@@ -18,7 +18,7 @@ from moderation.actions import Handle
 from moderation.conditions import HANDLE_KEY, RUN_KEY, TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from moderation.events import ChatEvent
     from moderation.reading import Reading
@@ -44,6 +44,14 @@ class Recall:
     def __init__(self) -> None:
         self._handles: OrderedDict[str, _Known] = OrderedDict()
         self._names: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
+        self._bad: Mapping[str, str] = {}
+        self._allowed: frozenset[str] = frozenset()
+
+    def told(self, bad: Iterable[str], allowed: Iterable[str]) -> None:
+        """Take over what humans know of handles: keys as `campaign.handle_key` makes them. Digits are read as QQ."""
+        named = (key.partition(":") for key in bad)
+        self._bad = {value: "qq" if kind == "num" else kind for kind, _, value in named}
+        self._allowed = frozenset(key.partition(":")[2] for key in allowed)
 
     def learn(self, handles: Sequence[Handle], ts: int) -> None:
         """Remember the handles of a message that earned a verdict; of the times of a day the first counts.
@@ -60,7 +68,7 @@ class Recall:
 
     def recognise(self, reading: Reading) -> None:
         """Add to a reading the known handles that stand bare in it."""
-        if not self._handles or not reading.mask & reading.rules.everywhere[RUN_KEY]:
+        if not (self._handles or self._bad) or not reading.mask & reading.rules.everywhere[RUN_KEY]:
             return
         have = {handle.value for handle in reading.handles}
         bits = reading.rules.bits[HANDLE_KEY]
@@ -72,9 +80,18 @@ class Recall:
 
     def _bare(self, text: Text, ts: int) -> Iterator[Handle]:
         for run in _RUN.finditer(text.folded.text):
-            known = self._handles.get(run[0])
-            if known and 0 < ts - known.ts <= KNOWN_MS:  # a message that comes again is not taught by itself
-                yield Handle(known.type, run[0], text.folded.span(*run.span()), text.field)
+            kind = self._kind(run[0], ts)
+            if kind:
+                yield Handle(kind, run[0], text.folded.span(*run.span()), text.field)
+
+    def _kind(self, value: str, ts: int) -> str | None:
+        """Return what kind of handle a bare value is known to be at that time."""
+        if value in self._allowed:
+            return None
+        known = self._handles.get(value)
+        if known and 0 < ts - known.ts <= KNOWN_MS:  # a message that comes again is not taught by itself
+            return known.type
+        return self._bad.get(value)
 
     def names(self, event: ChatEvent) -> str:
         """Return the names a new account had of late as one; nothing where it had but one."""

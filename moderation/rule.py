@@ -53,6 +53,7 @@ class Example(Struct, frozen=True):
 
     events: tuple[ChatEvent, ...]
     line: int
+    file: str
 
 
 class Rule(Struct, frozen=True):

@@ -27,18 +27,26 @@ _SCENE: Final = (*_MESSAGE, "messages", "repeat", "every")
 def read_examples(problems: Problems, rule: Node, node: Node | None) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Read the hit and pass tests of a rule; each must have at least one."""
     entry = problems.mapping(node, ("hit", "pass"), ("hit", "pass")) if node else {}
-    hits = tuple(_examples(problems, entry.get("hit")))
-    passes = tuple(_examples(problems, entry.get("pass")))
+    hits, passes = _both(problems, entry)
     if node and not (hits and passes):
         problems.problem(node or rule, "E212", "每条规则至少要有一个 hit 和一个 pass 测试")
     return hits, passes
+
+
+def read_more_examples(problems: Problems, node: Node) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Read hit and pass tests that stand outside their rule; either may be missing."""
+    return _both(problems, problems.mapping(node, ("hit", "pass")))
+
+
+def _both(problems: Problems, entry: Mapping[str, Node]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    return tuple(_examples(problems, entry.get("hit"))), tuple(_examples(problems, entry.get("pass")))
 
 
 def _examples(problems: Problems, node: Node | None) -> Iterator[Example]:
     for item in problems.items(node) if node else ():
         events = tuple(_scene(problems, item))
         if events:
-            yield Example(events, item.line)
+            yield Example(events, item.line, item.file)
 
 
 def _scene(problems: Problems, node: Node) -> Iterator[ChatEvent]:

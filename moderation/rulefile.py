@@ -2,9 +2,11 @@
 
 A rule set is one or more layers (directories), each a mapping of file name to bytes. Known names have a meaning:
 
-    policy.yaml  game.yaml  handles.yaml  allowlist.yaml  guards.yaml  lexicons/*.yaml  and rules in every other *.yaml
+    policy.yaml  game.yaml  handles.yaml  allowlist.yaml  guards.yaml  examples.yaml  lexicons/*.yaml
+    and rules in every other *.yaml
 
-A later layer adds to lexicons and allowlists, replaces rules of the same id, and overrides policy key by key.
+A later layer adds to lexicons and allowlists, replaces rules of the same id, and overrides policy key by key. Its
+examples.yaml adds tests to rules, by id, wherever these stand.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import msgspec
 import re2
 
 from moderation.actions import Label
-from moderation.document import Node, Problems
+from moderation.document import Node, Problems, suggest
 from moderation.errors import RuleSetRejected
 from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
@@ -26,7 +28,7 @@ from moderation.pattern import compile_pattern
 from moderation.policyfile import read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
 from moderation.rulecondition import MAX_PATTERN, Conditions, joined
-from moderation.ruleexample import read_examples
+from moderation.ruleexample import read_examples, read_more_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
 
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from moderation.conditions import Condition
 
 Layer = Mapping[str, bytes]
-_SPECIAL: Final = ("policy.yaml", "game.yaml", "handles.yaml", "allowlist.yaml", "guards.yaml")
+#: Holds tests for rules of any layer.
+EXAMPLES: Final = "examples.yaml"
+_SPECIAL: Final = ("policy.yaml", "game.yaml", "handles.yaml", "allowlist.yaml", "guards.yaml", EXAMPLES)
 _CHINA: Final = timezone(timedelta(hours=8))
 _RULE: Final = (
     "id", "label", "说明", "owner", "status", "when", "unless", "context", "count", "score", "boosts", "because",
@@ -77,7 +81,7 @@ class _Reading:
                 condition = conditions.read(child)
                 if condition is not None:
                     guards[name] = condition
-        rules = self._rules(conditions)
+        rules = self._tested(self._rules(conditions))
         policy = read_policy(self._p, self._merged("policy.yaml"))
         grammar = self._grammar(self._merged("handles.yaml"))
         allow = self._p.mapping(self._merged("allowlist.yaml", join=True), ("official_contacts", "phrases"))
@@ -215,6 +219,18 @@ class _Reading:
                         )
                     here[rule.id], out[rule.id] = item, rule
         return out
+
+    def _tested(self, rules: dict[str, Rule]) -> dict[str, Rule]:
+        """Add the tests of every layer's examples.yaml: a rule's own come first."""
+        for node in self._special(EXAMPLES):
+            for name, child in self._p.entries(node).items():
+                hits, passes = read_more_examples(self._p, child)
+                if name in rules:
+                    old = rules[name]
+                    rules[name] = msgspec.structs.replace(old, hits=(*old.hits, *hits), passes=(*old.passes, *passes))
+                else:
+                    self._p.problem(node.keys[name], "E214", f"没有规则 {name:.64}{suggest(name, rules)}")
+        return rules
 
     def _rule(self, node: Node, conditions: Conditions) -> Rule:
         p, e = self._p, self._p.mapping(node, _RULE, _NEEDED)

@@ -26,7 +26,7 @@ class Failure(NamedTuple):
         last = self.example.events[-1]
         hits = "、".join(h.rule for h in self.finding.hits) or "无"
         what = "应命中却没有" if self.wanted == "hit" else "不该命中却命中"
-        return f"{self.rule.file}:{self.example.line} 规则 {self.rule.id} {what}：「{last.text}」（命中：{hits}）"
+        return f"{self.example.file}:{self.example.line} 规则 {self.rule.id} {what}：「{last.text}」（命中：{hits}）"
 
 
 def failures(rules: RuleSet) -> Iterator[Failure]:

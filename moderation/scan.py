@@ -14,7 +14,6 @@ texts that some rule asks about.
 from __future__ import annotations
 
 import re
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import re2
@@ -29,13 +28,13 @@ from moderation.conditions import (
     TEXT,
     Found,
 )
-from moderation.fold import HIDDEN, JOINT, fold_all, squeeze
+from moderation.fold import CYCLE, HIDDEN, JOINT, LEAST_CYCLE, fold_all, squeeze
 from moderation.joined import Joined
 from moderation.rewrite import backwards
 from moderation.ruleset import ALLOWED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from moderation.actions import Field, Handle
     from moderation.alike import Spot
@@ -85,14 +84,6 @@ class Sighting(NamedTuple):
         return self.disguise or self.view.name
 
 
-class _Noted(NamedTuple):
-    view: View
-    start: int
-    end: int
-    terms: tuple[Term, ...]
-    disguise: str
-
-
 #: Characters before a piece in which a word may say that it is a contact.
 _CUE: Final = 24
 
@@ -123,21 +114,21 @@ class Text:
         self.backwards = False
         self.views: tuple[View, ...] = ()
         self.handles: tuple[Handle, ...] = ()
-        self._found: list[_Noted] | None = None
+        self._found: list[_Noted] = []
+        self._sightings: dict[str, list[Sighting]] | None = None
 
-    def note(self, view: View, start: int, end: int, terms: tuple[Term, ...], disguise: str = "") -> None:
-        """Remember that terms stand at `view.text[start:end]`, or that they are meant there."""
-        if self._found is None:
-            self._found = []
-            self._sightings: dict[str, list[Sighting]] = {}
-            self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
-            self._words: dict[str, Words] = {}
-        self._found.append(_Noted(view, start, end, terms, disguise))
+    def note(self, view: View | None, start: int, end: int, terms: tuple[Term, ...], disguise: str = "") -> None:
+        """Remember that terms stand at `start:end` of a view (None: of the folded text), or that they are meant there.
+
+        Most is never asked for: nothing is made of it yet.
+        """
+        self._found.append((view, start, end, terms, disguise))
 
     def terms(self, lexicon: str, ts: int) -> Sequence[Found]:
         """Return where terms of a class stand, word by word, outside allowed phrases and before they expire."""
         if not self.mask & self._rules.bits.get(lexicon, 0):
             return ()
+        self._sighted(lexicon)
         accepted = self._accepted.get(lexicon)
         if accepted is None:
             accepted = self._accepted[lexicon] = self._accept(lexicon)
@@ -146,9 +137,9 @@ class Text:
 
     def seen(self) -> Iterator[Sighting]:
         """Yield every term that stands in a view of the text or is meant there, word or not."""
-        for view, start, end, terms, disguise in self._found or ():
+        for view, start, end, terms, disguise in self._found:
             for term in terms:
-                yield Sighting(view, start, end, term, disguise)
+                yield Sighting(view or self.folded.plain, start, end, term, disguise)
 
     def holds(self, keys: int) -> bool:
         """Tell whether one of the keys of the mask with these bits is met, looked at closely.
@@ -178,10 +169,13 @@ class Text:
 
     def _sighted(self, lexicon: str) -> Sequence[Sighting]:
         """Return where terms of a class were sighted."""
-        if self._found and not self._sightings:
+        if self._sightings is None:
+            self._sightings = {}
+            self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
+            self._words: dict[str, Words] = {}
             for one in self.seen():
                 self._sightings.setdefault(one.term.lexicon, []).append(one)
-        return self._sightings.get(lexicon, ()) if self._found else ()
+        return self._sightings.get(lexicon, ())
 
     def _accept(self, lexicon: str) -> list[tuple[Found, int | None]]:
         out: dict[tuple[int, int], tuple[Found, int | None]] = {}
@@ -250,7 +244,7 @@ class Scanner:
         folds = fold_all(raws, self._shown(raws, typed))
         joined = Joined([folded.text for folded in folds])
         texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
-        plain = [(text, _PLAIN) for text in texts]
+        plain: list[_Of] = [(text, None) for text in texts]
         self._match(joined, plain)
         for search in self._rules.finder.searches:
             self._handles([texts[at] for at in joined.holding_bytes(search)])
@@ -282,7 +276,8 @@ class Scanner:
         handled = (text for text in texts if text.mask & self._bits[HANDLE_KEY])
         for text in {*odd, *handled}:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
-        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search)}:
+        cycles = (at for at, one in enumerate(joined.parts) if len(one) >= LEAST_CYCLE and CYCLE.search(one))
+        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search), *cycles}:
             texts[at].mask |= self._bits[NOISE_KEY]
         for at in joined.holding_bytes(_IDS.search):
             texts[at].mask |= self._bits[RUN_KEY]
@@ -298,10 +293,9 @@ class Scanner:
         if found:
             for text, view in found:
                 text.views = (*text.views, view)
-            views = [(text, _same(view)) for text, view in found]
             rewritten = Joined([view.text for _, view in found])
-            self._match(rewritten, views)
-            self._unmask(rewritten, views)
+            self._match(rewritten, found)
+            self._unmask(rewritten, found)
 
     def together(self, wholes: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
         """Return for folded texts put together their bits, and those that the last piece has a part in.
@@ -329,7 +323,7 @@ class Scanner:
             text, view = of[at]
             text.mask |= masks[index]
             if terms[index]:
-                text.note(view(text.folded), start, end, terms[index])
+                text.note(view, start, end, terms[index])
         for bit, search in self._rules.among:
             for at in joined.holding_bytes(search):
                 of[at][0].mask |= bit
@@ -347,17 +341,15 @@ class Scanner:
             for spot in spots:
                 terms, mask = self._rules.disguised[spot.term]
                 text.mask |= mask | (self._bits[ACROSTIC_KEY] if spot.view in _ACROSTIC else 0)
-                text.note(view(text.folded), spot.start, spot.end, terms, spot.view)
+                text.note(view, spot.start, spot.end, terms, spot.view)
             text.backwards |= len({spot.term for spot in spots if spot.view == "reversed"}) > 1
 
 
-_Of: TypeAlias = "tuple[Text, Callable[[Folded], View]]"
+#: A text, and which view of it is searched: None is the folded text itself.
+_Of: TypeAlias = "tuple[Text, View | None]"
+_Noted: TypeAlias = "tuple[View | None, int, int, tuple[Term, ...], str]"
 _ACROSTIC: Final = frozenset({"heads", "tails"})
 _RLO: Final = "\u202e"
-
-
-def _same(view: View) -> Callable[[Folded], View]:
-    return lambda _: view
 
 
 def _bare(markup: re2._Regexp, raw: str) -> str:
@@ -369,9 +361,6 @@ def _bare(markup: re2._Regexp, raw: str) -> str:
             raw[at] if at in kept else HIDDEN for at in range(match.start(), match.end())
         ]
     return "".join(shown)
-
-
-_PLAIN: Final = attrgetter("plain")
 
 
 def fingerprint(folded: str) -> int:

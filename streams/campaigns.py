@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,8 @@ PIECES: Final = 5
 KEYS_EACH: Final = 4
 #: Campaigns that can be listed; those nobody joined for longest go first.
 LISTED: Final = 10_000
+#: Handles that every worker knows as bad, and as allowed; of more, those whose mark ends first are for campaigns only.
+MARKED: Final = 5000
 _DAY_MS: Final = 86_400_000
 #: A bad handle is forgotten when nobody has dropped it for so long; an allowed one practically never.
 BAD_TTL_MS: Final = 180 * _DAY_MS
@@ -38,20 +40,30 @@ ALLOWED_TTL_MS: Final = 3650 * _DAY_MS
 _DEVICE_TTL_MS: Final = _DAY_MS
 
 
+class Marked(NamedTuple):
+    """The keys of the handles that humans know: bad ones and harmless ones."""
+
+    bad: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()
+
+
 class Campaigns(Protocol):
     """What is remembered of campaigns. Every method may raise StoreUnavailable; none raises anything else."""
 
     async def sight(self, sightings: Sequence[Sighting], policy: CampaignPolicy) -> list[Joined | None]:
         """Note sightings in the order given, each event once: one answer each, None where it is no campaign (yet)."""
 
-    async def mark_bad(self, key: str) -> None:
-        """Make whoever drops this handle (see `campaign.handle_key`) a member at once."""
+    async def mark_bad(self, key: str, now: int) -> None:
+        """Make whoever drops this handle (see `campaign.handle_key`) a member at once. `now` ms."""
 
-    async def allow_handle(self, key: str) -> None:
-        """Let nobody join by this handle any more. Those who are in stay in."""
+    async def allow_handle(self, key: str, now: int) -> None:
+        """Let nobody join by this handle any more. Those who are in stay in. `now` ms."""
 
     async def unmark(self, key: str) -> None:
         """Take a mark back."""
+
+    async def marked(self, now: int) -> Marked:
+        """Return the handles that are marked at `now` (ms), at most `MARKED` of each kind: those marked last."""
 
     async def find(self, campaign_id: str) -> Campaign | None:
         """Return a campaign with its members and evidence, reached or not."""
@@ -97,17 +109,22 @@ class MemoryCampaigns:
         """See `Campaigns`."""
         return [self._sight(one, policy) for one in sightings]
 
-    async def mark_bad(self, key: str) -> None:
+    async def mark_bad(self, key: str, now: int) -> None:  # noqa: ARG002  no mark grows old here
         """See `Campaigns`."""
         self._mark(key, "bad")
 
-    async def allow_handle(self, key: str) -> None:
+    async def allow_handle(self, key: str, now: int) -> None:  # noqa: ARG002
         """See `Campaigns`."""
         self._mark(key, "allowed")
 
     async def unmark(self, key: str) -> None:
         """See `Campaigns`."""
         self._mark(key, None)
+
+    async def marked(self, now: int) -> Marked:  # noqa: ARG002
+        """See `Campaigns`."""
+        kinds = ("bad", "allowed")
+        return Marked(*(frozenset(key for key, fact in self._known.items() if fact.mark == kind) for kind in kinds))
 
     async def find(self, campaign_id: str) -> Campaign | None:
         """See `Campaigns`."""
@@ -242,17 +259,25 @@ class RedisCampaigns:
         await self._list((one.campaign_id, s.ts) for one, s in zip(joined, sightings, strict=True) if one and one.due)
         return joined
 
-    async def mark_bad(self, key: str) -> None:
+    async def mark_bad(self, key: str, now: int) -> None:
         """See `Campaigns`."""
-        await self._store.ask([("SET", self._of(key, "mark"), "bad", "PX", BAD_TTL_MS)])
+        await self._mark(key, "bad", now + BAD_TTL_MS, BAD_TTL_MS)
 
-    async def allow_handle(self, key: str) -> None:
+    async def allow_handle(self, key: str, now: int) -> None:
         """See `Campaigns`."""
-        await self._store.ask([("SET", self._of(key, "mark"), "allowed", "PX", ALLOWED_TTL_MS)])
+        await self._mark(key, "allowed", now + ALLOWED_TTL_MS, ALLOWED_TTL_MS)
 
     async def unmark(self, key: str) -> None:
         """See `Campaigns`."""
-        await self._store.ask([("DEL", self._of(key, "mark"))])
+        lists: list[Command] = [("ZREM", self._handles(mark), key) for mark in ("bad", "allowed")]
+        await self._store.ask([("DEL", self._of(key, "mark")), *lists])
+
+    async def marked(self, now: int) -> Marked:
+        """See `Campaigns`."""
+        found = await self._store.ask(
+            ("ZRANGEBYSCORE", self._handles(mark), f"({now}", "+inf") for mark in ("bad", "allowed")
+        )
+        return Marked(*(frozenset(key.decode() for key in keys) for keys in found))
 
     async def find(self, campaign_id: str) -> Campaign | None:
         """See `Campaigns`."""
@@ -267,6 +292,22 @@ class RedisCampaigns:
     @property
     def _listed(self) -> str:
         return self._store.key("campaigns", "joined")
+
+    async def _mark(self, key: str, mark: Mark, until: int, ttl: int) -> None:
+        other = "allowed" if mark == "bad" else "bad"
+        listed = self._handles(mark)
+        await self._store.ask(
+            [
+                ("SET", self._of(key, "mark"), mark, "PX", ttl),
+                ("ZREM", self._handles(other), key),
+                ("ZADD", listed, until, key),
+                ("ZREMRANGEBYRANK", listed, 0, -MARKED - 1),
+                ("PEXPIRE", listed, ttl),
+            ]
+        )
+
+    def _handles(self, mark: str) -> str:
+        return self._store.key("handles", mark)
 
     def _of(self, key: str, what: str) -> str:
         """Name what is remembered of a key. Its digest is the tag: a handle may hold any character."""
@@ -284,6 +325,8 @@ class RedisCampaigns:
             yield ("SET", self._of(key, "tie"), f"{fact.campaign} {fact.ts}", "PX", lasts)
         for key in placed.bad:
             yield ("PEXPIRE", self._of(key, "mark"), BAD_TTL_MS)
+            yield ("ZADD", self._handles("bad"), "XX", "GT", seen.ts + BAD_TTL_MS, key)
+            yield ("PEXPIRE", self._handles("bad"), BAD_TTL_MS)
 
     def _noted(self, seen: Sighting, placed: Placed, policy: CampaignPolicy) -> Command:
         keys = [self._store.key(placed.campaign_id, part) for part in ("campaign", "members", "evidence")]

@@ -1,4 +1,6 @@
-"""The ledger: what outlives a worker. Strikes with decay, sanctions in force, actions by id; campaigns beside it.
+"""The ledger: what outlives a worker. Strikes with decay, sanctions in force, actions by id.
+
+Campaigns and appeals stand beside it, in files of their own.
 
 Two implementations of one contract: `MemoryLedger` for one process, `RedisLedger` for a fleet; tests/test_ledger.py
 holds both to the same answers. Every write may be repeated: a reply that got lost, a batch that is redelivered and a
@@ -23,6 +25,7 @@ from msgspec import Struct
 
 from moderation.actions import Action
 from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
+from streams.appeals import Appeals, MemoryAppeals, RedisAppeals
 from streams.campaigns import Campaigns, MemoryCampaigns, RedisCampaigns
 from streams.listing import Listed, Listing, MemoryListing, RedisListing, read_action
 from streams.store import FORGIVE, RECORD, REVERT, STRIKE, Store
@@ -59,6 +62,10 @@ class Ledger(Protocol):
     @property
     def campaigns(self) -> Campaigns:
         """What is remembered of campaigns, in the same place."""
+
+    @property
+    def appeals(self) -> Appeals:
+        """What is remembered of appeals, likewise."""
 
     @property
     def listing(self) -> Listing:
@@ -113,6 +120,7 @@ class MemoryLedger:
         self.campaigns = MemoryCampaigns(most)
         self.forgotten = 0
         self._most = most
+        self.appeals = MemoryAppeals()
         self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
         self._actions: dict[tuple[str, str], Action] = {}
         self._reverts: dict[tuple[str, str], Action] = {}
@@ -217,6 +225,7 @@ class RedisLedger:
     ) -> None:
         self._store = Store(url, prefix=prefix, timeout_s=timeout_s, rest_s=rest_s, clock=clock)
         self.campaigns = RedisCampaigns(self._store)
+        self.appeals = RedisAppeals(self._store)
         self.listing = RedisListing(self._store)
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
@@ -233,8 +242,7 @@ class RedisLedger:
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""
-        listed = (command for action in actions for command in self.listing.added(action))
-        await self._store.ask((*listed, *map(self._recorded, actions)))
+        await self._store.ask((*self.listing.added(actions), *map(self._recorded, actions)))
 
     async def find(self, action_id: str, account_id: str) -> Action | None:
         """See `Ledger`."""

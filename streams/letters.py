@@ -1,4 +1,4 @@
-"""What we write to Kafka: actions, cases, commands and dead letters, each with its topic, key and headers."""
+"""What we write to Kafka: actions, cases, commands, appeals, notes, dead letters, each with topic, key and headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from streams.outbox import Letter
 
 if TYPE_CHECKING:
     from moderation.actions import Action, Case, Command
+    from moderation.appeal import Appeal
     from moderation.errors import EventError
+    from moderation.notes import Note
     from streams.settings import Topics
 
 _DETAIL_BYTES: Final = 256
@@ -48,6 +50,14 @@ class Letters(NamedTuple):
     def command(self, command: Command) -> Letter:
         """Write a command, for a worker."""
         return Letter(self.topics.commands, key_of(command).encode(), msgspec.json.encode(command))
+
+    def appeal(self, appeal: Appeal) -> Letter:
+        """Write what became of an appeal, for whoever tells the player."""
+        return Letter(self.topics.appeals, appeal.account_id.encode(), msgspec.json.encode(appeal))
+
+    def note(self, note: Note) -> Letter:
+        """Write a note for the audit log; its key is whoever did it."""
+        return Letter(self.topics.audit, note.login.encode(), msgspec.json.encode(note))
 
     def dead(self, record: Record, why: EventError, ruleset: str) -> Letter:
         """Write a dead letter: the record's key and bytes as they were, and why nobody could use them."""

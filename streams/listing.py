@@ -81,11 +81,15 @@ class RedisListing:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def added(self, action: Action) -> Iterator[Command]:
-        """Yield the commands that list an action."""
-        for facet in facets(action):
-            key = self._key(facet, action.created_at // DAY_MS)
-            yield "ZADD", key, action.created_at, f"{action.action_id} {action.target.account_id}"
+    def added(self, actions: Sequence[Action]) -> Iterator[Command]:
+        """Yield the commands that list actions: two for each list, however many of them are on it."""
+        lists: dict[str, list[str | int]] = {}
+        for action in actions:
+            place = action.created_at, f"{action.action_id} {action.target.account_id}"
+            for facet in facets(action):
+                lists.setdefault(self._key(facet, action.created_at // DAY_MS), []).extend(place)
+        for key, places in lists.items():
+            yield "ZADD", key, *places
             yield "PEXPIRE", key, (LISTED_DAYS + 1) * DAY_MS
 
     async def page(self, facet: str, since: int, until: int, after: str, most: int) -> Page:

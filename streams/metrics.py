@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 #: The label of a verdict or a manual action that has none.
 NO_LABEL: Final = "none"
 OUTCOMES: Final = ("allow", "review", "act", "dead_letter")
-COMMANDS: Final = ("mute", "ban", "revert", "forgive", "revert_many")
-COMMAND_STATUSES: Final = ("done", "unknown_action", "schema")
+COMMANDS: Final = (
+    "mute", "ban", "revert", "forgive", "revert_many", "appeal", "answer_appeal", "allow_handle", "mark_handle",
+    "unmark_handle",
+)  # fmt: skip
+COMMAND_STATUSES: Final = (
+    "done", "unknown_action", "unknown_appeal", "already_appealed", "already_answered", "schema",
+)  # fmt: skip
 
 _LABELS: Final = (*get_args(Label), NO_LABEL)
 # The objective is 20 ms at the median and 100 ms at the 99th percentile: both are bounds, with neighbours on each side.
@@ -105,6 +110,11 @@ class Metrics:
 
     def _state(self) -> None:
         self.degraded = self._gauge("degraded", "1 while events are judged without history.")
+        self.appeals_open = self._gauge("appeals_open", "Appeals that wait for an answer, whoever is asked.")
+        self.appeals_overdue = self._gauge("appeals_overdue", "Appeals whose answer is overdue, whoever is asked.")
+        self.rule_overturned = self._gauge(
+            "rule_overturned", "1 while a rule is left to humans: too many appeals against it were granted.", "rule"
+        )
         self.windows_senders = self._gauge("windows_senders", "Senders whose recent messages are in memory.")
         self.last_progress_timestamp_seconds = self._gauge(
             "last_progress_timestamp_seconds", "When a partition last moved on.", "topic", "partition"

@@ -1,4 +1,4 @@
-"""Carrying out what humans order: mutes and bans, reverts of one action or many, cleared strikes.
+"""Carrying out what humans order: mutes and bans, reverts, cleared strikes; appeals; what they know of handles.
 
 Every order may be carried out again from its start: what it makes has the same ids and bytes. Nothing here retries;
 whoever calls does.
@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from moderation.actions import ForgiveCommand, RevertCommand, RevertManyCommand, Source
+from moderation import appeal as appeals
+from moderation.actions import (
+    AllowHandleCommand,
+    AnswerAppealCommand,
+    AppealCommand,
+    ForgiveCommand,
+    HandleCommand,
+    MarkHandleCommand,
+    RevertCommand,
+    RevertManyCommand,
+    Source,
+)
+from moderation.campaign import typed_key
 from moderation.errors import DeadReason, EventError
 from moderation.order import forgiveness, sanction, undo
 from moderation.revert import covers, justified, narrowest
@@ -22,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from moderation.actions import Action, Command
+    from moderation.appeal import Appeal
     from moderation.moderator import Moderator
     from streams.ledger import Ledger
     from streams.letters import Letters, Record
@@ -65,14 +78,76 @@ class Orders:
         elif isinstance(command, ForgiveCommand):
             await self._ledger.forgive(command.account_id)
             await self._send([forgiveness(command, self._moderator.rules.hash, _source(record))], deliver)
+        elif isinstance(command, AppealCommand):
+            await self._appeal(command, deliver)
+        elif isinstance(command, AnswerAppealCommand):
+            await self._answer(command, record, deliver)
+        elif isinstance(command, HandleCommand):
+            await self._mark(command)
         else:
             await self._send([sanction(command, self._moderator.rules.hash, _source(record))], deliver)
 
     async def _revert(self, command: RevertCommand, record: Record, deliver: Deliver) -> None:
-        undone = await self._ledger.find(command.action_id, command.account_id)
-        if undone is None:
-            raise EventError(DeadReason.UNKNOWN_ACTION, "the ledger knows no such action of this account")
+        undone = await self._known(command)
         await self._send([await self._undone(command, undone, record)], deliver)
+
+    async def _known(self, command: RevertCommand | AppealCommand | AnswerAppealCommand) -> Action:
+        found = await self._ledger.find(command.action_id, command.account_id)
+        if found is None:
+            raise EventError(DeadReason.UNKNOWN_ACTION, "the ledger knows no such action of this account")
+        return found
+
+    async def _appeal(self, command: AppealCommand, deliver: Deliver) -> None:
+        """Open an appeal. One that is told again, whatever became of it since, is told as it was opened."""
+        action = await self._known(command)
+        if action.reverts is not None or action.scope == "strike":
+            raise EventError(DeadReason.UNKNOWN_ACTION, "that action undid another one: there is nothing to appeal")
+        opened = appeals.opened(command, action, self._moderator.rules.policy.appeals)
+        kept = await self._ledger.appeals.open(opened)
+        if kept.command_id != command.command_id:
+            raise EventError(DeadReason.ALREADY_APPEALED, f"an appeal against this action is {kept.state}")
+        await deliver([self._letters.appeal(appeals.standing(kept, None, None))])
+
+    async def _answer(self, command: AnswerAppealCommand, record: Record, deliver: Deliver) -> None:
+        """Answer an appeal. The record that says so comes last: whoever reads it finds everything done."""
+        appeal = await self._ledger.appeals.find(command.action_id)
+        if appeal is None or appeal.account_id != command.account_id:
+            raise EventError(DeadReason.UNKNOWN_APPEAL, "this account has no appeal against that action")
+        undone = await self._known(command) if command.granted else None
+        kept = await self._answered(command)
+        if command.granted is not None:
+            await self._judge_rules(kept, command.ts)
+        if undone:
+            await self._send([await self._undone(command, undone, record)], deliver)
+        final = None if command.granted is None else kept.final
+        await deliver([self._letters.appeal(appeals.standing(kept, kept.first, final))])
+
+    async def _answered(self, command: AnswerAppealCommand) -> Appeal:
+        kept = await self._ledger.appeals.answer(command.action_id, appeals.answer(command))
+        if kept is None:
+            raise EventError(DeadReason.UNKNOWN_APPEAL, "the appeal is forgotten")
+        counts = kept.first if command.granted is None else kept.final
+        if counts is None or counts.command_id != command.command_id:
+            raise EventError(DeadReason.ALREADY_ANSWERED, f"the appeal is {kept.state}")
+        return kept
+
+    async def _judge_rules(self, answered: Appeal, now: int) -> None:
+        """See whether people overturn the rules behind an appeal too often."""
+        policy = self._moderator.rules.policy.appeals
+        rules = [(rule.id, rule.revision) for rule in answered.rules]
+        rates = await self._ledger.appeals.rates(appeals.since(policy, now), rules)
+        await self._ledger.appeals.overturn(appeals.overturned(rates, policy), now)
+
+    async def _mark(self, command: HandleCommand) -> None:
+        key, campaigns = typed_key(command.type, command.value), self._ledger.campaigns
+        if key is None:
+            raise EventError(DeadReason.SCHEMA, f"{command.value!r} is no handle")
+        if isinstance(command, MarkHandleCommand):
+            await campaigns.mark_bad(key, command.ts)
+        elif isinstance(command, AllowHandleCommand):
+            await campaigns.allow_handle(key, command.ts)
+        else:
+            await campaigns.unmark(key)
 
     async def _revert_many(self, command: RevertManyCommand, record: Record, deliver: Deliver) -> None:
         """Undo a page, and order the next one: between pages other commands get their turn."""
@@ -96,7 +171,9 @@ class Orders:
                 return page
             after = page.after
 
-    async def _undone(self, command: RevertCommand | RevertManyCommand, undone: Action, record: Record) -> Action:
+    async def _undone(
+        self, command: RevertCommand | RevertManyCommand | AnswerAppealCommand, undone: Action, record: Record
+    ) -> Action:
         revert = undo(command, undone, self._moderator.rules.hash, _source(record))
         return (await self._ledger.revert(undone.action_id, revert)).revert
 

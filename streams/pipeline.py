@@ -20,6 +20,7 @@ from moderation.actions import Action, Source, due_since
 from moderation.errors import DeadReason, EventError, QingliuError, StoreUnavailable
 from moderation.events import decode_event
 from moderation.order import decode_command
+from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
 from streams.letters import Letters
 from streams.metrics import NO_LABEL
@@ -85,6 +86,7 @@ class Pipeline:
         *,
         past: Past | None = None,
         drain: DrainLimit | None = None,
+        bulletin: Bulletin | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.moderator = moderator
@@ -96,6 +98,7 @@ class Pipeline:
         self._health = health
         self._past = past
         self._drain = drain or DrainLimit(1)
+        self.bulletin = bulletin or Bulletin(moderator, ledger, metrics)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
@@ -193,7 +196,8 @@ class Pipeline:
             for j in judged
             if j.finding.hits or j.finding.handles
         ]
-        outcomes = await decided(self.moderator, self._ledger, pending, self._ask) if pending else []
+        overturned = self.bulletin.overturned
+        outcomes = await decided(self.moderator, self._ledger, pending, self._ask, overturned) if pending else []
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:

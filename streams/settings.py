@@ -48,7 +48,9 @@ class Topics(NamedTuple):
     enforcement: str
     cases: str
     acks: str
+    appeals: str
     dead_letters: str
+    audit: str
 
     @classmethod
     def under(cls, prefix: str) -> Topics:
@@ -64,7 +66,9 @@ class Topics(NamedTuple):
             enforcement=f"{prefix}moderation.enforcement",
             cases=f"{prefix}moderation.cases",
             acks=f"{prefix}moderation.acks",
+            appeals=f"{prefix}moderation.appeals",
             dead_letters=f"{prefix}moderation.dead-letters",
+            audit=f"{prefix}moderation.audit",
         )
 
 
@@ -195,6 +199,10 @@ class Settings(BaseSettings):
     produce_timeout_s: float = Field(15.0, ge=1, le=120, description="until a record counts as not sent and is retried")
     store_timeout_s: float = Field(0.25, ge=0.01, le=10, description="for each answer of Redis")
     shutdown_s: float = Field(15.0, ge=1, le=600, description="until a worker that was told to stop is ended")
+
+    audit_key: SecretStr | None = Field(
+        None, min_length=16, description="of the audit log: without it nobody can make the chain anew"
+    )
 
     metrics_host: str = Field("127.0.0.1", min_length=1, description="where /metrics, /livez and /readyz listen")
     metrics_port: int = Field(8787, ge=0, le=65535, description="0 = a free port")

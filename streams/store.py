@@ -48,6 +48,8 @@ REVERT: Final = _script("revert")
 SIGHT: Final = _script("sight")
 FORGIVE: Final = _script("forgive")
 PUBLISH: Final = _script("publish")
+ANSWER: Final = _script("answer")
+_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, PUBLISH, ANSWER)
 
 
 class Store:
@@ -93,9 +95,7 @@ class Store:
         with self._guard():
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
-                await self._send(
-                    [("SCRIPT", "LOAD", script.text) for script in (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, PUBLISH)]
-                )
+                await self._send([("SCRIPT", "LOAD", script.text) for script in _SCRIPTS])
                 answers = await self._send(batch)
             for answer in answers:
                 if isinstance(answer, Exception):

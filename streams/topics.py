@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings, Topics
 
 _DAY_MS: Final = 86_400_000
-#: Chat waits out a weekend; what was decided is kept long enough to answer an appeal.
-RETENTION_MS: Final = {"chat": 3 * _DAY_MS, "moderation": 90 * _DAY_MS}
+#: Chat waits out a weekend; what was decided is kept long enough to answer an appeal; who looked at what, for ever.
+RETENTION_MS: Final = {"chat": 3 * _DAY_MS, "moderation": 90 * _DAY_MS, "audit": -1}
 
 
 def plan(settings: Settings) -> list[NewTopic]:
@@ -29,8 +29,8 @@ def plan(settings: Settings) -> list[NewTopic]:
 
 
 def _config(topics: Topics, name: str) -> Mapping[str, str]:
-    kind = "chat" if name in (topics.world, topics.private) else "moderation"
-    return {"retention.ms": str(RETENTION_MS[kind])}
+    kinds = {topics.world: "chat", topics.private: "chat", topics.audit: "audit"}
+    return {"retention.ms": str(RETENTION_MS[kinds.get(name, "moderation")]), "cleanup.policy": "delete"}
 
 
 async def create_topics(settings: Settings, kafka: str) -> list[str]:

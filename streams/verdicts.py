@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from moderation import campaign, decide
 from moderation.sweep import Sweep, merged
 
 if TYPE_CHECKING:
@@ -47,9 +48,16 @@ async def answer(question: Callable[[], Awaitable[T]]) -> T | None:
 
 
 async def decided(
-    moderator: Moderator, ledger: Ledger, pending: Sequence[Pending], ask: Asking = answer
+    moderator: Moderator,
+    ledger: Ledger,
+    pending: Sequence[Pending],
+    ask: Asking = answer,
+    overturned: frozenset[str] = frozenset(),
 ) -> list[Outcome]:
-    """Decide findings in order, asking once for all: one outcome each."""
+    """Decide findings in order, asking once for all: one outcome each. Rules that are `overturned` are not trusted."""
+    if overturned:
+        policy = moderator.rules.policy
+        pending = [p._replace(finding=decide.doubting(policy, p.finding, overturned)) for p in pending]
     strikes = [moderator.strike(p.finding, p.now) if p.finding.hits else None for p in pending]
     sightings = [moderator.sighting(p.finding, p.now) for p in pending]
     standings, joined = await asyncio.gather(
@@ -60,7 +68,7 @@ async def decided(
         for p, strike, standing in zip(pending, strikes, standings or [None] * len(pending), strict=True)
     ]
     return [
-        _swept(moderator, p, outcome, one) if one else outcome
+        _swept(moderator, p, outcome, campaign.doubting(one, overturned, moderator.rules.policy)) if one else outcome
         for p, outcome, one in zip(pending, outcomes, joined, strict=True)
     ]
 

@@ -7,10 +7,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,15 +19,19 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
+from moderation.notes import RulesChange
 from streams.app import build_app
+from streams.bulletin import Bulletin
 from streams.connection import connection
 from streams.drain import DrainLimit
 from streams.embedded import Embedded
 from streams.health import Health, serve
 from streams.ledger import RedisLedger
+from streams.letters import Letters
 from streams.metrics import Metrics
-from streams.outbox import KafkaOutbox
+from streams.outbox import KafkaOutbox, Letter, LettersNotSent
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
 from streams.publications import RedisPublications
@@ -47,6 +52,8 @@ log = structlog.get_logger()
 #: How often the broker is asked whether it is there, and how late the loop runs is measured. Seconds.
 BROKER_EVERY: Final = 2.0
 LAG_EVERY: Final = 0.25
+#: After a letter was not sent; twice as long each time. Seconds.
+TELL_AGAIN: Final = 1.0
 #: Judging makes many small objects and no cycles: looking for cycles after every 700 took 4 % of the time (2026-11-21).
 GC_THRESHOLD: Final = (50_000, 20, 50)
 EX_OK: Final = 0
@@ -90,11 +97,15 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         metrics, health = Metrics(), Health()
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
+        moderator = Moderator(start.rules)
+        bulletin = Bulletin(moderator, ledger, metrics)
+        with suppress(StoreUnavailable):
+            await bulletin.read()
         pipelines: list[Pipeline] = []
 
         def pipeline(app: faust.App) -> Pipeline:
             one = Pipeline(
-                Moderator(start.rules),
+                moderator,
                 ledger,
                 KafkaOutbox(app),
                 settings.topics,
@@ -102,6 +113,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 health,
                 past=KafkaPast(settings, kafka),
                 drain=DrainLimit(settings.dead_letter_share),
+                bulletin=bulletin,
             )
             pipelines.append(one)
             return one
@@ -109,14 +121,16 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         datadir = Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-")))
         app = build_app(settings, kafka, pipeline, health, datadir)
         source = Directories(settings.rules) if settings.rules_watch else publications
-        name = settings.instance_id or f"{gethostname()}:{os.getpid()}"
+        name = settings.instance_id or f"{socket.gethostname()}:{os.getpid()}"
         watch = RuleWatch(source, pipelines[0].adopt, start, name, metrics, health)
         port = await stack.enter_async_context(
             serve(health, metrics.registry, settings.metrics_host, settings.metrics_port)
         )
         stack.push_async_callback(_stop, app, settings.shutdown_s)
         await app.start()
-        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), watch.run()):
+        started = Letters(settings.topics).note(_started(start.rules.hash))
+        told = _tell(KafkaOutbox(app), started)
+        for job in (_ask_broker(settings, kafka, health), _measure_lag(metrics), bulletin.follow(), watch.run(), told):
             stack.push_async_callback(_end, asyncio.create_task(job))
         log.info("worker started", ruleset=start.rules.hash, revision=start.revision, metrics_port=port)
         yield Worker(settings, app, health, metrics, port)
@@ -163,6 +177,26 @@ async def _ask_broker(settings: Settings, kafka: str, health: Health) -> None:
     finally:
         if admin is not None:
             await admin.close()
+
+
+def _started(ruleset: str) -> RulesChange:
+    """Write down, for the audit log, which rules came into force by our start."""
+    host = socket.gethostname()[:64] or "unknown"
+    return RulesChange("started", "qingliu", f"worker-{os.getpid()}@{host}", ruleset, time.time_ns() // 1_000_000)
+
+
+async def _tell(outbox: KafkaOutbox, letter: Letter) -> None:
+    """Send a letter that no batch waits for, until the broker has it; moderation goes on meanwhile."""
+    pause = TELL_AGAIN
+    while True:
+        try:
+            await outbox.send([letter])
+        except LettersNotSent as exc:
+            log.warning("not told yet", topic=letter.topic, error=str(exc))
+            await asyncio.sleep(pause)
+            pause = min(60.0, 2 * pause)
+        else:
+            return
 
 
 async def _measure_lag(metrics: Metrics) -> None:

@@ -17,17 +17,19 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from console import campaigns as told
+from console.proof import Checked, check_file
 from moderation.actions import Evidence, How, What, When, Where, Who, Why
 from moderation.campaign import DUET_MS, Joined, Sighting, campaign_id
 from moderation.errors import SettingsError, StoreUnavailable
 from moderation.policy import CampaignPolicy
-from streams.campaigns import LISTED, PIECES, Campaigns, MemoryCampaigns, RedisCampaigns
+from streams.campaigns import LISTED, MARKED, PIECES, Campaigns, Marked, MemoryCampaigns, RedisCampaigns
 from streams.ledger import MemoryLedger, RedisLedger
 from streams.settings import Settings
 from streams.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from moderation.actions import Verdict
     from moderation.campaign import Campaign
@@ -222,7 +224,7 @@ def test_nothing_sighted_is_nothing_asked(campaigns: Campaigns, run: Run) -> Non
 
 
 def test_a_bad_handle_makes_whoever_drops_it_due_at_once(campaigns: Campaigns, run: Run) -> None:
-    run(campaigns.mark_bad(H1))
+    run(campaigns.mark_bad(H1, T0))
     honest = seen(1, "a1", suspect=False, verdict="allow")
     assert run(campaigns.sight([honest], POLICY)) == [Joined(campaign_id(H1), (honest,), T0 + 5, bad=True)]
     run(campaigns.unmark(H1))
@@ -231,14 +233,14 @@ def test_a_bad_handle_makes_whoever_drops_it_due_at_once(campaigns: Campaigns, r
 
 def test_those_before_the_mark_are_due_with_the_first_after_it(campaigns: Campaigns, run: Run) -> None:
     run(campaigns.sight([seen(1, "a1")], POLICY))
-    run(campaigns.mark_bad(H1))
+    run(campaigns.mark_bad(H1, T0))
     [joined] = run(campaigns.sight([seen(2, "a2", at=9)], POLICY))
     assert joined
     assert (due(joined), joined.bad) == (["a1", "a2"], True)
 
 
 def test_whether_a_handle_was_bad_is_remembered_with_who_was_due(campaigns: Campaigns, run: Run) -> None:
-    run(campaigns.mark_bad(H1))
+    run(campaigns.mark_bad(H1, T0))
     first = run(campaigns.sight([seen(1, "a1", H1, TEXT)], POLICY))
     run(campaigns.unmark(H1))
     assert run(campaigns.sight([seen(1, "a1", H1, TEXT)], POLICY)) == first
@@ -257,11 +259,40 @@ def test_an_honest_handle_joins_nothing(campaigns: Campaigns, run: Run) -> None:
 
 def test_an_allowed_handle_joins_nothing_from_then_on(campaigns: Campaigns, run: Run) -> None:
     run(campaigns.sight([seen(1, "a1"), seen(2, "a2")], POLICY))
-    run(campaigns.allow_handle(H1))
+    run(campaigns.allow_handle(H1, T0))
     after = [seen(3, "a3", H1, TEXT), seen(4, "a4", H1, H2)]
     assert run(campaigns.sight(after, POLICY)) == [None, None]
     run(campaigns.unmark(H1))
     assert all_due(run(campaigns.sight([seen(5, "a5")], POLICY))) == [["a1", "a2", "a5"]]
+
+
+def test_the_marks_of_handles_can_be_listed(campaigns: Campaigns, run: Run) -> None:
+    run(campaigns.mark_bad(H1, T0))
+    run(campaigns.allow_handle(H2, T0))
+    run(campaigns.mark_bad("wx:both", T0))
+    run(campaigns.allow_handle("wx:both", T0 + 1))
+    assert run(campaigns.marked(T0 + 1)) == Marked(frozenset({H1}), frozenset({H2, "wx:both"}))
+    run(campaigns.unmark(H2))
+    run(campaigns.unmark(H1))
+    assert run(campaigns.marked(T0 + 1)) == Marked(frozenset(), frozenset({"wx:both"}))
+
+
+def test_a_bad_handle_is_listed_for_half_a_year_from_when_it_was_dropped_last(store: Counted, run: Run) -> None:
+    campaigns = RedisCampaigns(store)
+    run(campaigns.mark_bad(H1, T0))
+    assert run(campaigns.marked(T0 + 180 * DAY)).bad == frozenset()
+    run(campaigns.sight([seen(1, "a1", at=9 * DAY, suspect=False)], POLICY))
+    assert run(campaigns.marked(T0 + 180 * DAY)).bad == {H1}
+
+
+def test_of_too_many_marks_those_that_end_last_are_listed(store: Counted, run: Run) -> None:
+    campaigns = RedisCampaigns(store)
+    run(campaigns.mark_bad("num:1", T0))
+    key = store.key("handles", "bad")
+    run(store.ask([("ZADD", key, *[part for n in range(MARKED) for part in (T0 + 181 * DAY, f"x:{n}")])]))
+    run(campaigns.mark_bad("num:2", T0 + 2 * DAY))
+    bad = run(campaigns.marked(T0)).bad
+    assert (len(bad), "num:1" in bad, "num:2" in bad) == (MARKED, False, True)
 
 
 # --- again and again ---------------------------------------------------------------------------------------------
@@ -360,7 +391,9 @@ _sightings = st.builds(
     st.sampled_from([None, None, "d1", "d2"]),
     st.booleans(),
 )
-_marks = st.tuples(st.sampled_from(["mark_bad", "allow_handle", "unmark"]), st.sampled_from(_KEYS[:2]))
+_marks = st.tuples(st.sampled_from(["mark_bad", "allow_handle"]), st.sampled_from(_KEYS[:2]), st.just(T0)) | st.tuples(
+    st.just("unmark"), st.sampled_from(_KEYS[:2])
+)
 _calls = st.lists(st.lists(_sightings, max_size=8) | _marks, max_size=15)
 _policies = st.sampled_from(
     [POLICY, CampaignPolicy(accounts=2), CampaignPolicy(accounts=4, accounts_ever=5, members=5, evidence=2)]
@@ -373,8 +406,9 @@ async def _tell(campaigns: Campaigns, calls: list[Any], policy: CampaignPolicy) 
         if isinstance(call, list):
             answers.append(await campaigns.sight(call, policy))
         else:
-            answers.append(await getattr(campaigns, call[0])(call[1]))
-    return [*answers, *[await campaigns.find(campaign_id(key)) for key in _KEYS], await campaigns.newest(10)]
+            answers.append(await getattr(campaigns, call[0])(*call[1:]))
+    found = [await campaigns.find(campaign_id(key)) for key in _KEYS]
+    return [*answers, *found, await campaigns.newest(10), await campaigns.marked(T0)]
 
 
 @given(calls=_calls, policy=_policies)
@@ -414,7 +448,7 @@ def test_a_batch_takes_two_round_trips_and_a_third_when_somebody_is_due(store: C
 
 def test_the_keys_of_one_command_live_on_one_node(store: Counted, run: Run) -> None:
     campaigns = RedisCampaigns(store)
-    run(campaigns.mark_bad(H2))
+    run(campaigns.mark_bad(H2, T0))
     run(campaigns.sight([seen(n, f"a{n}", H1, H2, TEXT, device="d1") for n in range(3)], POLICY))
     for command in store.asked:
         keys = [str(part) for part in command[1:] if str(part).startswith("camp")]
@@ -425,8 +459,8 @@ def test_every_key_expires(store: Counted, redis: Redis, run: Run, prefix: str) 
     campaigns = RedisCampaigns(store)
     run(campaigns.sight([seen(n, f"a{n}", H1, device="d1") for n in range(3)], POLICY))
     run(campaigns.sight([seen(9, "a9", OTHER)], POLICY))
-    run(campaigns.mark_bad(H2))
-    run(campaigns.allow_handle("wx:ours"))
+    run(campaigns.mark_bad(H2, T0))
+    run(campaigns.allow_handle("wx:ours", T0))
     run(campaigns.sight([seen(10, "a10", H2)], POLICY))
     days = {str(key).removeprefix(f"{prefix}:"): redis.pttl(key) / DAY for key in redis.keys(f"{prefix}:*")}
     kept = {H1: 30, OTHER: 7, H2: 180}
@@ -436,6 +470,7 @@ def test_every_key_expires(store: Counted, redis: Redis, run: Run, prefix: str) 
     expected |= {f"{{{campaign_id(key)}}}:tie": ttl for key, ttl in {H1: 30, OTHER: 30, H2: 180}.items()}
     expected |= {f"{{{campaign_id(H2)}}}:mark": 180, f"{{{campaign_id('wx:ours')}}}:mark": 3650}
     expected |= {f"{{{campaign_id(str(seen(0, 'a', device='d1').device))}}}:tie": 1, "{campaigns}:joined": 180}
+    expected |= {"{handles}:bad": 180, "{handles}:allowed": 3650}
     assert days == pytest.approx(expected, abs=0.02)
 
 
@@ -557,45 +592,44 @@ def gang(run: Run) -> Campaign:
     return found
 
 
-def test_an_export_is_in_order_complete_and_the_same_every_time(gang: Campaign) -> None:
-    lines = list(told.exported(gang))
-    records = [json.loads(line) for line in lines]
+def test_an_export_is_in_order_complete_and_the_same_every_time(gang: Campaign, tmp_path: Path) -> None:
+    lines, head = told.exported(gang)
+    records = [json.loads(line)["entry"] for line in lines]
     kinds = ["campaign", *["member"] * 4, *["evidence"] * 4, "end"]
     assert [record["kind"] for record in records] == kinds
-    assert [record["line"] for record in records] == list(range(1, len(lines) + 1))
+    assert [record["seq"] for record in records] == list(range(1, len(lines) + 1))
     assert [r["event_id"] for r in records if r["kind"] == "evidence"] == ["e3", "e2", "e1", "e0"]
     assert {"who", "when", "where", "what", "why", "how"} <= records[5].keys()
     assert records[5]["what"]["text"] == gang.evidence[0].evidence.what.text
-    assert list(told.exported(gang)) == lines
-    assert told.broken(lines) is None
-    assert told.broken("\n".join(lines).split("\n")) is None, "no line holds a line feed, whatever a player said"
+    assert told.exported(gang) == (lines, head)
+    assert checked(tmp_path, lines) == Checked(len(lines), head)
+    assert not any(b"\n" in line for line in lines), "whatever a player said"
 
 
-def test_whatever_is_changed_in_an_export_breaks_it(gang: Campaign) -> None:
-    lines = list(told.exported(gang))
+def checked(where: Path, lines: Sequence[bytes], head: str = "") -> Checked:
+    file = where / "gang.jsonl"
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    return check_file(file, head=head)
+
+
+def test_whatever_is_changed_in_an_export_breaks_it(gang: Campaign, tmp_path: Path) -> None:
+    lines, head = told.exported(gang)
     for at in range(len(lines)):
         dropped = lines[:at] + lines[at + 1 :]
         doubled = lines[: at + 1] + lines[at:]
         moved = [*dropped, lines[at]] if at < len(lines) - 1 else dropped
-        cut = lines[:at]
-        for wrong in (dropped, doubled, moved, cut):
-            assert told.broken(wrong) is not None, at
-    for at in range(len(lines) - 1):
-        changed = list(lines)
-        changed[at] = changed[at].replace("a", "b", 1)
-        assert told.broken(changed) in (at + 1, at + 2)
+        changed = [*lines[:at], lines[at].replace(b"a", b"b", 1), *lines[at + 1 :]]
+        for wrong in (dropped, doubled, moved, lines[:at], changed):
+            assert checked(tmp_path, wrong).flaw, at
+    assert checked(tmp_path, lines, head.hash).flaw is None
+    assert checked(tmp_path, lines, "00" * 32).flaw, "who makes it anew is known by the head"
 
 
-def test_the_end_of_an_export_is_known_by_its_fingerprint(gang: Campaign) -> None:
-    *rest, end = told.exported(gang)
-    forged = end.replace('"end"', '"end" ')
-    assert told.broken([*rest, forged]) is None
-    assert told.fingerprint(forged) != told.fingerprint(end)
-
-
-@pytest.mark.parametrize("line", ["", "[]", "1", "{", '{"line":1}', "null", '{"line":1,"previous":"","kind":"end"}'])
-def test_what_is_no_export_is_broken_from_the_start(line: str) -> None:
-    assert told.broken([line]) == 1
+@pytest.mark.parametrize("line", [b"", b"[]", b"1", b"{", b'{"entry":{"seq":1}}', b"null"])
+def test_what_is_no_export_is_broken_from_the_start(line: bytes, tmp_path: Path) -> None:
+    flaw = checked(tmp_path, [line]).flaw
+    assert flaw
+    assert (flaw.kind, flaw.line) == ("unreadable", 1)
 
 
 def printed(shown: Any) -> str:

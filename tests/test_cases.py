@@ -16,12 +16,14 @@ from bench.cases import RULES, SETS, event, measure, message, read
 figures = cache(measure)
 
 #: Least share of positives found that must be caught (A) and should be (B), of poaching, of sequences, and of handles
-#: read: some points below what was measured on 2026-11-22. `unseen` is the honest one; the others were tuned on.
+#: read: some points below what was measured on 2026-11-22. `unseen` is the honest one; the others have been looked at.
 FLOORS = {
     "first": {"recall_A": 0.96, "recall_B": 0.92, "recall_poaching": 0.90, "sequences": 0.92, "handles_recall": 0.97},
     "second": {"recall_A": 0.74, "recall_B": 0.90, "recall_poaching": 0.85, "sequences": 0.80, "handles_recall": 0.88},
     "third": {"recall_A": 0.96, "recall_B": 0.92, "sequences": 0.90, "handles_recall": 0.88},
     "unseen": {"recall_A": 0.90, "recall_B": 0.79, "recall_poaching": 0.82, "sequences": 0.84, "handles_recall": 0.90},
+    "fourth": {"recall_A": 0.96, "recall_B": 0.88, "recall_poaching": 0.87, "sequences": 0.95, "handles_recall": 0.88},
+    "fifth": {"recall_A": 0.97, "recall_B": 0.88, "recall_poaching": 0.90, "sequences": 0.95, "handles_recall": 0.90},
 }
 
 

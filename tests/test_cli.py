@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 HOUR = 3_600_000
 SPAM = "出金加QQ 738190005"
+WHY = ("--why", "工单 7")
+WHO = ("--operator", "gm", "--reason", "核实过")
 HEAVY = ("faust", "aiokafka", "jieba", "rjieba", "redis", "pydantic", "rich", "ruamel", "re2", "msgspec", "aiohttp")
 
 
@@ -210,10 +212,18 @@ def test_all_problems_of_a_rule_set_are_told_without_a_traceback(small: str) -> 
         ("revert", "a 1", "--account", "p1", "--operator", "gm", "--reason", "x"),
         ("topics", "create"),
         ("campaigns", "list"),
-        ("campaigns", "verify", "no-such-file"),
-        ("campaigns", "mark", "icq", "738190005"),
-        ("campaigns", "mark", "qq", " "),
-        ("campaigns", "allow", "wx", "mao mao"),
+        ("campaigns", "show", "c1"),
+        ("dead-letters", "show", "0:1"),
+        ("audit", "verify", "no-such-file"),
+        ("audit", "record", "audit"),
+        ("audit", "export", "audit", "pack", "--why", "x"),
+        ("campaigns", "mark", "qq", "738190005"),
+        ("campaigns", "mark", "icq", "738190005", *WHO),
+        ("campaigns", "mark", "qq", " ", *WHO),
+        ("campaigns", "allow", "wx", "mao mao", *WHO),
+        ("appeals", "list"),
+        ("appeals", "open", "a 1", "--account", "p1", "--operator", "portal"),
+        ("appeals", "open", "a1", "--account", "p1", "--operator", "portal", "--text", "冤" * 1001),
         ("demo", "--seconds", "0"),
         ("no-such-command",),
     ],
@@ -373,6 +383,7 @@ def gang(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the id of a campaign of four accounts, as a worker would have found it."""
     monkeypatch.setenv("QINGLIU_REDIS_PREFIX", f"cli-gang-{next(_gangs)}")
     asyncio.run(_say(servers, os.environ["QINGLIU_REDIS_PREFIX"], [f"{SPAM}\u202e[red]" for _ in range(4)]))
+    run("topics", "create")
     [one] = json.loads(run("campaigns", "list", "--json").stdout)
     return str(one["campaign_id"])
 
@@ -394,53 +405,41 @@ async def _say(servers: Embedded, prefix: str, texts: Sequence[str]) -> list[Out
 def test_a_campaign_is_listed_and_shown_with_nothing_hidden(gang: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert gang in run("campaigns", "list").stdout
-    shown = run("campaigns", "show", gang)
+    shown = run("campaigns", "show", gang, *WHY)
     assert shown.exit_code == 0
     assert all(f"gang{n}" in shown.stdout for n in range(4))
     assert "⟨U+202E⟩[red]" in shown.stdout
-    assert json.loads(run("campaigns", "show", gang, "--json").stdout)["campaign_id"] == gang
-    unknown = run("campaigns", "show", "nobody")
+    assert json.loads(run("campaigns", "show", gang, *WHY, "--json").stdout)["campaign_id"] == gang
+    unknown = run("campaigns", "show", "nobody", *WHY)
     assert (unknown.exit_code, unknown.stdout) == (1, "")
 
 
 @pytest.mark.servers
 def test_an_exported_campaign_is_verified_and_a_changed_one_is_not(gang: str, tmp_path: Path) -> None:
-    exported = run("campaigns", "export", gang)
+    exported = run("campaigns", "export", gang, *WHY)
     file = tmp_path / "gang.jsonl"
     file.write_bytes(exported.stdout_bytes)
-    verified = run("campaigns", "verify", str(file))
-    assert (exported.exit_code, verified.exit_code, verified.stdout) == (0, 0, "")
-    assert verified.stderr == exported.stderr, "both tell the hash of the last line"
+    head = exported.stderr.split()[-1]
+    verified = run("audit", "verify", str(file), "--head", head, "--json")
+    assert (exported.exit_code, verified.exit_code) == (0, 0)
+    assert json.loads(verified.stdout)["head"]["hash"] == head, "both tell the hash of the last line"
+    assert run("audit", "verify", str(file), "--head", "00" * 32).exit_code == 1
     file.write_bytes(exported.stdout_bytes.replace(b"gang2", b"saint"))
-    assert run("campaigns", "verify", str(file)).exit_code == 1
-    assert run("campaigns", "verify", "-", stdin=exported.stdout_bytes + b"{}\n").exit_code == 1
-    assert run("campaigns", "export", "nobody").stdout == ""
+    assert run("audit", "verify", str(file)).exit_code == 1
+    assert run("campaigns", "export", "nobody", *WHY).stdout == ""
 
 
 @pytest.mark.servers
-def test_a_marked_handle_makes_one_account_a_campaign_until_the_mark_is_taken_back(
-    servers: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def campaign() -> str | None:
-        prefix = f"cli-mark-{next(_gangs)}"
-        monkeypatch.setenv("QINGLIU_REDIS_PREFIX", prefix)
-        for args in marks:
-            assert run("campaigns", *args).exit_code == 0
-        [outcome] = asyncio.run(_say(servers, prefix, [SPAM]))
-        return outcome.judgement.campaign_id
-
-    bad = ("mark", "qq", "738-190 005")
-    for marks, joins in (
-        ([], False), ([bad], True), ([(*bad, "--dry-run")], False), ([bad, ("unmark", "qun", "738190005")], False),
-    ):  # fmt: skip
-        assert (campaign() is not None) is joins, marks
-
-
-@pytest.mark.servers
-def test_an_allowed_handle_makes_no_campaign(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QINGLIU_REDIS_PREFIX", "cli-allowed")
-    assert run("campaigns", "allow", "qq", "７３８１９０００５").stdout.startswith("num:738190005 ")
-    texts = [f"出金{word}加QQ 738190005" for word in ("快来", "便宜", "秒到", "信誉")]
-    outcomes = asyncio.run(_say(servers, "cli-allowed", texts))
-    assert {outcome.judgement.campaign_id for outcome in outcomes} == {None}
-    assert json.loads(run("campaigns", "list", "--json").stdout) == []
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize(
+    ("deed", "command"), [("mark", "mark_handle"), ("allow", "allow_handle"), ("unmark", "unmark_handle")]
+)
+def test_what_a_human_knows_of_a_handle_is_published_as_it_is_printed(deed: str, command: str) -> None:
+    order = ("campaigns", deed, "qq", "７３８-190 005", *WHO)
+    run("topics", "create")
+    preview, sent = run(*order, "--dry-run"), run(*order)
+    assert (preview.exit_code, sent.exit_code) == (0, 0)
+    shown, told = json.loads(preview.stdout), json.loads(sent.stdout)
+    assert {**told, "command_id": "", "ts": 0} == {**shown, "command_id": "", "ts": 0}
+    assert (told["command"], told["value"], told["operator"]) == (command, "７３８-190 005", "gm")
+    assert sent.stderr.startswith("num:738190005")

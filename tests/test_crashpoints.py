@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from moderation.actions import MuteCommand, RevertCommand, RevertManyCommand, Target, Which
+from moderation.actions import (
+    AnswerAppealCommand,
+    AppealCommand,
+    MuteCommand,
+    RevertCommand,
+    RevertManyCommand,
+    Target,
+    Which,
+)
 from moderation.order import key_of
-from tests.small_rules import TS, event
+from tests.small_rules import TS, event, rules
 from tests.test_pipeline import SPAM, TOPICS, Desk, Post, Record, Store, Tape, record
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
     from moderation.actions import Command
     from streams.outbox import Letter
 
+#: What the mute rests on.
+RULE = next((rule.id, rule.revision) for rule in rules().rules if rule.id == "sell.contact")
 #: No run has as many awaits: more means that a crash changes nothing any more.
 MOST_POINTS = 500
 
@@ -67,7 +77,7 @@ class Frail:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name in ("campaigns", "listing"):
+        if name in ("campaigns", "listing", "appeals"):
             return Frail(found, self._fuse)
         return self._frail(found) if inspect.iscoroutinefunction(found) else found
 
@@ -96,7 +106,12 @@ def effects(broker: Broker) -> dict[tuple[str, bytes | None, str], bytes | None]
     seen: dict[tuple[str, bytes | None, str], bytes | None] = {}
     for letter in broker.sent:
         body = msgspec.json.decode(letter.value or b"") if letter.topic != TOPICS.dead_letters else {}
-        name = str(body.get("action_id") or body.get("case_id") or body.get("after") or dict(letter.headers))
+        name = str(
+            body.get("action_id", "") + body.get("state", "")
+            or body.get("case_id")
+            or body.get("after")
+            or dict(letter.headers)
+        )
         assert seen.setdefault((letter.topic, letter.key, name), letter.value) == letter.value
     return seen
 
@@ -170,13 +185,17 @@ def test_wherever_a_worker_dies_over_a_batch_the_next_one_makes_up_for_it() -> N
 
 
 def ordered(broker: Broker, fuse: Fuse) -> None:
-    """Somebody was muted by a rule; then humans mute, undo that, and undo the rule."""
+    """Somebody was muted by a rule; then humans mute, undo that, answer an appeal, and undo the rule."""
     if not broker.sent:
         broker.desk(Fuse(MOST_POINTS)).chat(*FIRST)
-    undone = next(one for one in broker.desk(Fuse(MOST_POINTS)).post.actions() if one.action == "mute")
+    retracted, undone = broker.desk(Fuse(MOST_POINTS)).post.actions()[:2]
+    appealed = retracted.action_id, retracted.target.account_id
     commands: tuple[Command, ...] = (
         MuteCommand("c1", "gm", "骂人", TS, Target("a3"), 600),
         RevertCommand("c2", "gm", "误判", TS + 7000, undone.action_id, undone.target.account_id),
+        AppealCommand("c4", "portal", TS + 7000, *appealed, "冤枉"),
+        AnswerAppealCommand("c5", "gm", "在看", TS + 7500, *appealed),
+        AnswerAppealCommand("c6", "gm", "误判", TS + 8000, *appealed, granted=True),
         RevertManyCommand("c3", "gm", "规则错了", TS + 9000, Which(rule="sell.contact")),
     )
     desk = broker.desk(fuse)
@@ -189,9 +208,11 @@ def ordered(broker: Broker, fuse: Fuse) -> None:
 def test_wherever_a_worker_dies_over_orders_the_next_one_carries_them_out() -> None:
     whole = undisturbed(ordered)
     ended = list(crashes(ordered))
-    assert len(ended) > 12
+    assert len(ended) > 40
     for broker in ended:
         assert effects(broker) == effects(whole)
+        [rate] = asyncio.run(broker.store.appeals.rates(0, [RULE]))
+        assert (rate.appealed, rate.answered, rate.overturned) == (1, 1, 1)
         assert asyncio.run(broker.store.live("a2", TS + 10_000)) == []
         assert len(asyncio.run(broker.store.live("a3", TS + 10_000))) == 1
 

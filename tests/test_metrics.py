@@ -41,6 +41,9 @@ LABELS = {
     "store_errors": set(),
     "stale_batches": set(),
     "degraded": set(),
+    "appeals_open": set(),
+    "appeals_overdue": set(),
+    "rule_overturned": {"rule"},
     "windows_senders": set(),
 }
 
@@ -51,6 +54,7 @@ def metrics() -> Metrics:
     made.received.labels("chat.world").inc()
     made.rule_hits.labels("poach.cash-move", "live").inc()
     made.last_progress_timestamp_seconds.labels("chat.world", "3").set(1)
+    made.rule_overturned.labels("poach.cash-move").set(1)
     made.ruleset_info.info({"hash": "abc"})
     return made
 

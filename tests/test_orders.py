@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from moderation.actions import Action, ForgiveCommand, RevertCommand, RevertManyCommand, Which
+from moderation.actions import (
+    Action,
+    AllowHandleCommand,
+    ForgiveCommand,
+    HandleCommand,
+    MarkHandleCommand,
+    RevertCommand,
+    RevertManyCommand,
+    UnmarkHandleCommand,
+    Which,
+)
 from moderation.order import decode_command
+from streams.bulletin import Bulletin
 from streams.orders import PAGE
 from tests.small_rules import TS, event
 from tests.test_pipeline import SPAM, TOPICS, Desk, Record, record
@@ -115,3 +126,58 @@ def test_whose_strikes_are_forgiven_begins_again_and_stays_muted() -> None:
     assert asyncio.run(desk.store.live("a1", TS + 6000)) == [mute]
     desk.chat(record(event(SPAM, 9, at_s=3600, level=3), 9))
     assert desk.post.actions()[-1].duration_s == mute.duration_s
+
+
+# --- what humans know of handles
+
+NUMBER = "7381920465"
+ON_RECORD = ("c1", "gm-li", "核实过", TS)
+
+
+def known(desk: Desk, *commands: HandleCommand) -> None:
+    """Carry out orders about handles, and let the worker hear of them."""
+    for one in commands:
+        desk.command(one, key=f"{one.type}:{one.value}".encode())
+    asyncio.run(Bulletin(desk.moderator, desk.store, desk.metrics, now_ms=lambda: TS).read())
+
+
+def joined(desk: Desk) -> list[str | None]:
+    return [one.campaign_id for one in desk.post.actions()]
+
+
+def test_a_handle_marked_by_command_makes_one_account_a_campaign_until_the_mark_is_taken_back() -> None:
+    for orders, joins in (
+        ((), False),
+        ((MarkHandleCommand(*ON_RECORD, "qq", "738 192-0465"),), True),
+        ((MarkHandleCommand(*ON_RECORD, "qq", NUMBER), UnmarkHandleCommand(*ON_RECORD, "tel", NUMBER)), False),
+        ((MarkHandleCommand(*ON_RECORD, "qq", NUMBER), AllowHandleCommand(*ON_RECORD, "qun", NUMBER)), False),
+    ):
+        desk = Desk()
+        known(desk, *orders)
+        desk.chat(record(event(SPAM, level=3)))
+        assert any(joined(desk)) is joins, orders
+
+
+def test_a_marked_handle_is_recognised_bare_and_an_allowed_one_is_not() -> None:
+    desk = Desk()
+    known(desk, MarkHandleCommand(*ON_RECORD, "qq", NUMBER))
+    assert [h.value for h in desk.moderator.judge([event(f"找 {NUMBER}")])[0].handles] == [NUMBER]
+    known(desk, AllowHandleCommand(*ON_RECORD, "qq", NUMBER))
+    assert desk.moderator.judge([event(f"找 {NUMBER}", 1)])[0].handles == ()
+
+
+def test_by_an_allowed_handle_nobody_joins_and_the_rules_still_judge() -> None:
+    desk = Desk()
+    known(desk, AllowHandleCommand(*ON_RECORD, "qq", NUMBER))
+    desk.chat(*(record(event(SPAM, n, at_s=60 * n, account=f"a{n}", level=3), n) for n in range(4)))
+    assert joined(desk)
+    assert not any(joined(desk))
+
+
+def test_an_order_about_no_handle_or_under_another_key_is_a_dead_letter() -> None:
+    desk = Desk()
+    desk.command(MarkHandleCommand(*ON_RECORD, "wx", "mao mao"), key=b"wx:mao mao")
+    desk.command(MarkHandleCommand(*ON_RECORD, "qq", NUMBER), key=b"num:7381920465")
+    reasons = [dict(one.headers)["reason"] for one in desk.post.of(TOPICS.dead_letters)]
+    assert reasons == [b"schema", b"key_mismatch"]
+    assert asyncio.run(desk.store.campaigns.marked(TS)).bad == frozenset()

@@ -46,6 +46,26 @@ def test_a_handle_that_got_a_verdict_is_recognised_bare_from_anybody(bare: str, 
     assert "contact.drop" in {hit.rule for hit in judge(*chat)[1].hits}
 
 
+def test_a_handle_a_human_marked_is_recognised_bare_by_a_worker_that_never_met_it() -> None:
+    moderator = Moderator(rules())
+    moderator.recall.told(["num:7381920465", "wx:mao_2b88"], [])
+    chat = [event(f"找 {NUMBER}"), event("mao_2b88", 1), event("mao_2b889", 2)]
+    found = [[(h.type, h.value) for h in finding.handles] for finding in moderator.judge(chat)]
+    assert found == [[("qq", NUMBER)], [("wx", "mao_2b88")], []]
+    moderator.recall.told([], [])
+    assert [finding.handles for finding in moderator.judge([event(NUMBER, 3)])] == [()]
+
+
+def test_a_handle_a_human_allowed_is_recognised_no_more_whatever_it_earned() -> None:
+    moderator = Moderator(rules())
+    offer, bare = event(OFFER, 0), event(NUMBER, 1, at_s=60, account="b")
+    moderator.judge([offer])
+    moderator.recall.told([f"num:{NUMBER}"], [f"num:{NUMBER}"])
+    assert moderator.judge([bare])[0].handles == ()
+    moderator.recall.told([], [])
+    assert [h.value for h in moderator.judge([bare])[0].handles] == [NUMBER]
+
+
 def test_a_recognised_handle_stands_where_it_was_typed() -> None:
     last = judge(event(OFFER), event("找 ７３８\u200b１９２０４６５", 1, at_s=1, account="b"))[1]
     [handle] = last.handles

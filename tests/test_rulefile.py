@@ -59,6 +59,22 @@ def test_a_well_written_rule_is_added_to_the_shipped_ones() -> None:
     assert read([shipped(), {"site.yaml": RULE.encode()}]).rules[-1].id == "site.one"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("final_answer_h: 72", "final_answer_h: 23", "E406"),
+        ("overturned_percent: 5 ", "overturned_percent: 0 ", "E108"),
+        ("at_least: 20 ", "at_least: viele ", "E107"),
+        ("window_days: 30 ", "window_days: 91 ", "E108"),
+        ("at_least: 20 ", "atleast: 20 ", "E102"),
+    ],
+)
+def test_numbers_about_appeals_that_make_no_sense_are_refused(old: str, new: str, code: str) -> None:
+    policy = shipped()["policy.yaml"].decode()
+    assert old in policy
+    assert only(policy.replace(old, new), "policy.yaml").code == code
+
+
 def test_a_misspelt_field_is_named_with_its_place_and_a_suggestion() -> None:
     problem = next(p for p in problems(RULE.replace("  score:", "  socre:")) if p.code == "E102")
     assert (problem.file, problem.line, problem.column) == ("site.yaml", 8, 3)

@@ -214,6 +214,7 @@ def test_every_setting_is_described_once_and_by_a_name_that_can_be_set(env: pyte
         "QINGLIU_REDIS": "redis://a",
         "QINGLIU_INSTANCE_ID": "w-0",
         "QINGLIU_TOPIC_PREFIX": "prod.",
+        "QINGLIU_AUDIT_KEY": "x" * 16,
     }
     for name, value, _ in described:
         env.setenv(name, together.get(name, value))
@@ -233,7 +234,9 @@ def test_topics_stand_under_the_prefix(env: pytest.MonkeyPatch) -> None:
         enforcement="moderation.enforcement",
         cases="moderation.cases",
         acks="moderation.acks",
+        appeals="moderation.appeals",
         dead_letters="moderation.dead-letters",
+        audit="moderation.audit",
     )
     env.setenv("QINGLIU_TOPIC_PREFIX", "x" * 200)
     assert max(map(len, Settings.load().topics)) <= 249
