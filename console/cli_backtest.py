@@ -38,7 +38,7 @@ On = Annotated[
 @app.command(
     help=say("回测：换一套规则，录下来的聊天里谁会不同", "Replay recorded chat: who would be treated otherwise?")
 )
-def backtest(
+def backtest(  # noqa: PLR0913  a recording and two rule sets are named in many ways
     *,
     on: On,
     since: Moment = None,
@@ -55,12 +55,18 @@ def backtest(
     processes: Annotated[
         int | None, typer.Option(min=1, max=2, help=say("2：两套规则各用一个进程", "2: one process a rule set."))
     ] = None,
+    why: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help=say("读 kafka 时：为什么看，会记下", "With kafka: on record.")),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Exit 0 whatever differs: that is for people to judge."""
     import asyncio  # noqa: PLC0415
 
     settings = settings_of()
+    if on == "kafka":
+        _on_record(settings, why, since, until)
     report = asyncio.run(_backtest(settings, _recording(settings, on, since, until), old, new, processes))
     if html:
         from console.report import html as written  # noqa: PLC0415
@@ -128,6 +134,17 @@ async def _backtest(
             seen[0] = lines
 
         return await run(recording, before, after, processes=processes or min(2, os.cpu_count() or 1), told=told)
+
+
+def _on_record(settings: Settings, why: str | None, since: datetime | None, until: datetime | None) -> None:
+    """Record who is about to be shown what players said. Raises SettingsError where no reason is given."""
+    import asyncio  # noqa: PLC0415
+
+    from console.notes import viewed  # noqa: PLC0415
+
+    if not why:
+        raise SettingsError(say("读 kafka 要写 --why，会记下", "with kafka give --why: it goes on record"))
+    asyncio.run(viewed(settings, "rules backtest", (f"{since} – {until or ''}",), operator=None, why=why))
 
 
 def _recording(settings: Settings, on: str, since: datetime | None, until: datetime | None) -> Any:

@@ -97,7 +97,7 @@ async def _publish(
     async with publishing.opened(settings) as publications:
         made = await publishing.draft(publications, settings, layers, ruleset, author, reason)
         await gate.check((await publishing.in_force(publications, settings))[1], layers)
-        await _put_forward(publications, made, yes=yes, wait=wait, json=json)
+        await _put_forward(settings, publications, made, yes=yes, wait=wait, json=json)
 
 
 def _tested(layers: Any) -> Any:
@@ -109,7 +109,9 @@ def _tested(layers: Any) -> Any:
         raise told(exc, FINDINGS) from None
 
 
-async def _put_forward(publications: Publications, made: Draft, *, yes: bool, wait: bool, json: bool) -> None:
+async def _put_forward(
+    settings: Settings, publications: Publications, made: Draft, *, yes: bool, wait: bool, json: bool
+) -> None:
     from console import publishing, show_publishing  # noqa: PLC0415
 
     if not json:
@@ -128,8 +130,27 @@ async def _put_forward(publications: Publications, made: Draft, *, yes: bool, wa
         typer.echo(
             say(f"已提交，等第二个人批准：{said}", f"proposed; a second person approves it by: {said}"), err=True
         )
-    elif wait and not made.same:
-        await _taken(publications, made.revision)
+    elif not made.same:
+        await _on_record(settings, "published", made.revision, made.over)
+        if wait:
+            await _taken(publications, made.revision)
+
+
+async def _on_record(
+    settings: Settings,
+    change: Literal["published", "rolled_back"],
+    revision: Revision,
+    over: Revision | None,
+    approver: str | None = None,
+) -> None:
+    """Write into the audit log what is in force now; without a broker in the settings, say that it is not there."""
+    from console.notes import rules_changed  # noqa: PLC0415
+
+    if settings.kafka is None:
+        typer.echo(say("没有设 QINGLIU_KAFKA，审计里没有记下", "QINGLIU_KAFKA is not set: not on record"), err=True)
+        return
+    before, who = over.ruleset if over else None, (approver or revision.author)[:64]
+    await rules_changed(settings, change, revision.ruleset, before=before, operator=who, reason=revision.reason)
 
 
 async def _caught(deed: Any) -> Any:
@@ -193,6 +214,7 @@ async def _approve(settings: Settings, proposal_id: str, approver: str, *, yes: 
             _only_shown()
             return
         await _caught(publishing.approve(publications, proposal_id, approver, yes=True))
+        await _on_record(settings, "published", asked.revision, before[0], approver)
         if wait:
             await _taken(publications, asked.revision)
 
@@ -290,6 +312,7 @@ async def _rollback(settings: Settings, to: int | None, author: str, reason: str
         was, now = read(await publications.files(bad)), read(made.layers)
         if yes:
             await _caught(publications.publish(made.revision, made.layers))
+            await _on_record(settings, "rolled_back", made.revision, bad)
             if wait:
                 await _taken(publications, made.revision)
         else:
@@ -338,6 +361,6 @@ async def _set_status(
         _, layers = await publishing.in_force(publications, settings)
         edited, place = with_status(layers, rule, status, canary)
         made = await publishing.draft(publications, settings, edited, _tested(edited), *who)
-        await _put_forward(publications, made, yes=yes, wait=wait, json=json)
+        await _put_forward(settings, publications, made, yes=yes, wait=wait, json=json)
         where = f"{place.file}:{place.node.value['status'].line}"
         typer.echo(say(f"你的文件里也要改：{where}", f"change it in your file, too: {where}"), err=True)

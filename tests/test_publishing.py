@@ -22,6 +22,7 @@ from streams.settings import PREFIX
 from streams.topics import create_topics
 from streams.worker import running
 from tests.small_rules import RULES, event, layer, rules
+from tests.test_worker import read as records
 from tests.test_worker import settings_for
 
 if TYPE_CHECKING:
@@ -230,17 +231,25 @@ def test_a_backtest_stands_in_the_way_of_what_punishes_too_many(desk: Desk, tmp_
 
 
 @pytest.mark.servers
-def test_a_worker_takes_what_is_published_and_the_command_waits_for_it(desk: Desk, embedded: Embedded) -> None:
+def test_a_worker_takes_what_is_published_and_it_is_on_record(
+    desk: Desk, embedded: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def run() -> None:
         settings = settings_for(desk.prefix, redis_prefix=desk.prefix, rules=str(desk.directory))
+        monkeypatch.setenv("QINGLIU_KAFKA", embedded.kafka)
+        monkeypatch.setenv("QINGLIU_TOPIC_PREFIX", settings.topic_prefix)
         await create_topics(settings, embedded.kafka)
         async with running(settings, embedded.kafka, embedded.redis) as worker:
             await worker.wait_ready()
             desk.edit("at_least: 5", "at_least: 4")
             desk.edit("repeat: 5", "repeat: 4")
             await asyncio.to_thread(desk.publish)
+            notes = await records(embedded, settings, settings.topics.audit, 2)
+            [note] = [one for one in map(msgspec.json.decode, notes) if one["change"] == "published"]
+            assert (note["operator"], note["reason"]) == ("阿青", "试")
             found = await asyncio.to_thread(desk.status)
             wanted = load(gather([desk.directory])).hash
+            assert note["ruleset"] == wanted
             assert [(one["ruleset"], one["revision"]) for one in found["workers"]] == [(wanted, 1)]
             assert found["agree"]
             assert worker.health.ready()[1]["ruleset"] == wanted
