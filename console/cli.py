@@ -15,12 +15,14 @@ from console import (
     Unreachable,
     cli_appeals,
     cli_audit,
+    cli_backtest,
     cli_campaigns,
     cli_contract,
     cli_letters,
     cli_lexicon,
     cli_observe,
     cli_orders,
+    cli_publish,
     cli_rules,
 )
 from console.command import (
@@ -64,6 +66,8 @@ app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_contract.contract, name="contract")
 app.add_typer(cli_rules.rules, name="rules")
 app.add_typer(cli_lexicon.lexicon, name="lexicon")
+cli_rules.rules.add_typer(cli_backtest.app)
+cli_rules.rules.add_typer(cli_publish.app)
 
 
 def main() -> None:

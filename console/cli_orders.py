@@ -114,6 +114,7 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     campaign: Annotated[str | None, typer.Option(metavar="ID", help=say("团伙编号", "Of this campaign."))] = None,
     server: Annotated[str | None, typer.Option(metavar="ID", help=say("区服", "On this server."))] = None,
     label: Annotated[str | None, typer.Option(metavar="LABEL", help=say("类别", "Of this label."))] = None,
+    ruleset: Annotated[str | None, typer.Option(metavar="HASH", help=say("规则集", "Under this rule set."))] = None,
     since: Moment = None,
     until: Moment = None,
     operator: Operator,
@@ -130,12 +131,13 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
     from console.revert import publish  # noqa: PLC0415
 
     given = {"rule": rule, "revision": revision, "campaign_id": campaign, "server_id": server, "label": label}
+    given["ruleset"] = ruleset
     times = {name: int(at.timestamp() * 1000) for name, at in (("since", since), ("until", until)) if at}
     command = revertmany.order(
         _which({name: value for name, value in given.items() if value} | times), operator, reason
     )
-    settings, ruleset = settings_of(rules), ruleset_of(rules)
-    shown = asyncio.run(revertmany.preview(settings, command, ruleset))
+    settings, live = settings_of(rules), ruleset_of(rules)
+    shown = asyncio.run(revertmany.preview(settings, command, live))
     if shown.samples:
         names = tuple(f"{name}={value}" for name, value in (given | times).items() if value)
         asyncio.run(viewed(settings, "revert-many", names, operator=operator, why=reason))
@@ -145,7 +147,7 @@ def revert_many(  # noqa: PLR0913  what may be wrong is named in many ways
         show(revertmany.table(shown))
     if yes and shown.undo:
         asyncio.run(publish(settings, command))
-        left = asyncio.run(_undoing(settings, command, ruleset, shown.undo))
+        left = asyncio.run(_undoing(settings, command, live, shown.undo))
         if left:
             raise Unreachable(
                 say(f"还剩 {left} 条未撤销：没有 worker 在运行？", f"{left} are left: does no worker run?")

@@ -335,6 +335,7 @@ class Which(Struct, frozen=True, omit_defaults=True):
     label: Label | None = None
     since: Millis | None = None
     until: Millis | None = None
+    ruleset: Id | None = None
 
 
 class RevertManyCommand(_Order, frozen=True, omit_defaults=True, tag="revert_many"):

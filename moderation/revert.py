@@ -46,6 +46,7 @@ def covers(which: Which, action: Action) -> bool:
         and which.campaign_id in (None, action.campaign_id)
         and which.server_id in (None, where)
         and which.label in (None, action.label)
+        and which.ruleset in (None, action.ruleset)
         and (which.since is None or which.since <= action.created_at)
         and (which.until is None or action.created_at < which.until)
     )

@@ -124,8 +124,29 @@ class Segmenter:
         return [term for term in terms if _HAN.search(term) and len(self.words(term)) > 1]
 
 
+#: Tokenizers made beforehand; each is used once, since a lexicon is told to it.
+_stock: Final[list[Any]] = []
+
+
+def stock(dictionary: str) -> None:
+    """Make a tokenizer for the next `Segmenter`, word by word: 0.5 s. `dictionary` is the text of jieba's dict.txt.
+
+    rjieba makes one in 0.1 s, but lets no other thread run meanwhile. What it cuts is the same.
+    """
+    if not _FAST or _stock:
+        return
+    tokenizer: Any = rjieba.Jieba.empty()  # type: ignore[no-untyped-call]  # its stubs say nothing
+    for line in dictionary.splitlines():
+        word, frequency, *tag = line.split()
+        tokenizer.add_word(word, int(frequency), tag[0] if tag else None)
+    _stock.append(tokenizer)
+
+
 def _rjieba_cut(words: list[str], added: set[str]) -> _Cut:
-    tokenizer = rjieba.Jieba()
+    try:
+        tokenizer = _stock.pop()
+    except IndexError:
+        tokenizer = rjieba.Jieba()
     cut = partial(tokenizer.cut, hmm=False)
     for word in words:
         if len(cut(word)) > 1:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Pieces of evidence kept of one member: one voice must not fill the file.
 PIECES: Final = 5
+#: Keys that lead to one campaign, on average at most, where memory is bounded.
+KEYS_EACH: Final = 4
 #: Campaigns that can be listed; those nobody joined for longest go first.
 LISTED: Final = 10_000
 #: Handles that every worker knows as bad, and as allowed; of more, those whose mark ends first are for campaigns only.
@@ -92,9 +94,13 @@ class _Body:
 
 
 class MemoryCampaigns:
-    """Campaigns that die with the process. It forgets none, so use it for files, not for a game."""
+    """Campaigns that die with the process, so use it for files, not for a game.
 
-    def __init__(self) -> None:
+    It forgets none, unless `most` is given: then those seen longest ago, and of the keys the first ones.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._known: dict[str, Known] = {}
         self._bodies: defaultdict[str, _Body] = defaultdict(_Body)
         self._joined: dict[str, int] = {}
@@ -141,11 +147,22 @@ class MemoryCampaigns:
         if placed is None:
             return None
         self._known |= placed.ties
-        joined = _joined(placed, self._note(seen, placed, policy, self._bodies[placed.campaign_id]))
+        joined = _joined(placed, self._note(seen, placed, policy, self._remembered(placed.campaign_id)))
         if joined and joined.due:
             before = self._joined.get(placed.campaign_id, 0)
             self._joined[placed.campaign_id] = max(before, seen.ts)
         return joined
+
+    def _remembered(self, campaign_id: str) -> _Body:
+        body = self._bodies[campaign_id]
+        if self._most is not None:
+            self._bodies[campaign_id] = self._bodies.pop(campaign_id)  # the last one now
+            if len(self._bodies) > self._most:
+                self._joined.pop(first := next(iter(self._bodies)), None)
+                del self._bodies[first]
+            while len(self._known) > KEYS_EACH * self._most:
+                del self._known[next(iter(self._known))]
+        return body
 
     @staticmethod
     def _note(seen: Sighting, placed: Placed, policy: CampaignPolicy, body: _Body) -> _Answer | None:

@@ -47,6 +47,8 @@ class Health:
         self._broker_patience_s = broker_patience_s
         self._stall_s = stall_s
         self._ruleset: str | None = None
+        self._revision = 0
+        self._refused = ""
         self._store_degraded = False
         self._moved = self._here = clock()
         self._away: dict[What, float] = {"broker": clock()}
@@ -73,9 +75,13 @@ class Health:
         if self._away.pop(what, None) is not None:
             self._here = self._clock()
 
-    def rules_loaded(self, ruleset: str) -> None:
-        """Tell the hash of the rule set in force."""
-        self._ruleset = ruleset
+    def rules_loaded(self, ruleset: str, revision: int = 0) -> None:
+        """Tell the hash of the rule set in force, and which revision it is; 0 is the worker's own directories."""
+        self._ruleset, self._revision, self._refused = ruleset, revision, ""
+
+    def rules_refused(self, why: str) -> None:
+        """Tell that newer rules were published which this worker cannot take."""
+        self._refused = why
 
     def store(self, *, degraded: bool) -> None:
         """Tell whether events are judged without history."""
@@ -102,9 +108,13 @@ class Health:
         return not reasons, {
             "ready": not reasons,
             "reasons": reasons,
-            "degraded": ["the ledger is away: judged without history"] if self._store_degraded else [],
+            "degraded": [
+                *(["the ledger is away: judged without history"] if self._store_degraded else []),
+                *([f"published rules refused, {self._refused}"] if self._refused else []),
+            ],
             "partitions": len(self.partitions),
             "ruleset": self._ruleset,
+            "rules_from": f"revision {self._revision}" if self._revision else "directories",
             "broker_away_s": round(max(self._away_s("broker"), self._away_s("produce")), 1),
             "store_away_s": round(self._away_s("store"), 1),
             "stalled_s": round(self._clock() - self._moved, 1),

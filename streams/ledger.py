@@ -111,10 +111,15 @@ class _Event:
 
 
 class MemoryLedger:
-    """A ledger that dies with the process. It forgets no player, so use it for files, not for a game."""
+    """A ledger that dies with the process, so use it for files, not for a game.
 
-    def __init__(self) -> None:
-        self.campaigns = MemoryCampaigns()
+    It forgets no player, unless `most` is given: then whoever struck longest ago, and counts in `forgotten` how often.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.campaigns = MemoryCampaigns(most)
+        self.forgotten = 0
+        self._most = most
         self.appeals = MemoryAppeals()
         self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
         self._actions: dict[tuple[str, str], Action] = {}
@@ -124,7 +129,16 @@ class MemoryLedger:
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
         """See `Ledger`."""
-        return [self._strike(s, self._events[s.account_id]) for s in strikes]
+        return [self._strike(s, self._remembered(s.account_id)) for s in strikes]
+
+    def _remembered(self, account_id: str) -> dict[str, _Event]:
+        events = self._events[account_id]
+        if self._most is not None:
+            self._events[account_id] = self._events.pop(account_id)  # the last one now
+            if len(self._events) > self._most:
+                del self._events[next(iter(self._events))]
+                self.forgotten += 1
+        return events
 
     async def record(self, actions: Sequence[Action]) -> None:
         """See `Ledger`."""

@@ -31,12 +31,14 @@ from streams.metrics import NO_LABEL
 from streams.orders import Orders
 from streams.outbox import LettersNotSent
 from streams.transport import split
+from streams.turns import Turns
 from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
     from moderation.decide import Finding, Outcome
     from moderation.events import ChatEvent
     from moderation.moderator import Moderator
+    from moderation.ruleset import RuleSet
     from streams.health import Health
     from streams.ledger import Ledger
     from streams.letters import Record
@@ -105,6 +107,7 @@ class Pipeline:
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
         self._now_ms = now_ms
+        self._turns = Turns()
         self._unrecorded: dict[str, Action] = {}
         self._degraded = False
 
@@ -112,12 +115,10 @@ class Pipeline:
         """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale, Draining."""
         self._metrics.received.labels(records[0].topic).inc(len(records))
         await self._catch_up(records[0])
-        started, worked = time.perf_counter(), time.thread_time()
-        judged, dead = await self._judge(records)
-        self._drain.add(len(records), len(dead))
-        self._heard[records[0].topic, records[0].partition] = records[-1].offset + 1
-        self._metrics.judge_seconds.observe(time.thread_time() - worked)
-        outcomes = await self._decide(judged)
+        started = time.perf_counter()
+        async with self._turns.batch():
+            judged, dead = await self._found_in(records)
+            outcomes = await self._decide(judged)
         actions = [action for outcome in outcomes for action in outcome.judgement.actions]
         cases = [case for outcome in outcomes for case in outcome.cases]
         letters = [*dead, *map(self._letters.action, actions), *map(self._letters.case, cases)]
@@ -125,6 +126,11 @@ class Pipeline:
         await asyncio.gather(self._deliver(letters, fresh), self._remember(actions))
         self._count_batch(records, started)
         self._count(judged, outcomes, dead)
+
+    async def adopt(self, rules: RuleSet) -> None:
+        """Judge by other rules from the next batch on; those that are being judged end under the old ones."""
+        async with self._turns.alone():
+            self.moderator.adopt(rules)
 
     async def commands(self, records: Sequence[Record], fresh: Fresh) -> None:
         """Carry out a batch of commands, one after the other. Raises Stale."""
@@ -150,11 +156,20 @@ class Pipeline:
             return
         count = 0
         async for records in self._past.before(first, heard or 0):
-            await self._judge(records)
+            async with self._turns.batch():
+                await self._judge(records)
             count += len(records)
         log.info("windows rebuilt", topic=first.topic, partition=first.partition, records=count)
 
     # -- judging
+
+    async def _found_in(self, records: Sequence[Record]) -> tuple[list[Judged], list[Letter]]:
+        worked = time.thread_time()
+        judged, dead = await self._judge(records)
+        self._drain.add(len(records), len(dead))
+        self._heard[records[0].topic, records[0].partition] = records[-1].offset + 1
+        self._metrics.judge_seconds.observe(time.thread_time() - worked)
+        return judged, dead
 
     async def _judge(self, records: Sequence[Record]) -> tuple[list[Judged], list[Letter]]:
         judged: list[Judged] = []

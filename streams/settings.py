@@ -201,6 +201,9 @@ class Settings(BaseSettings):
     embedded_max_bytes: int = Field(256 * 2**20, ge=2**20, description="what the embedded broker may keep")
 
     rules: Directories = Field((Path("rules"),), description="directories of rules; later ones override")
+    rules_watch: bool = Field(
+        default=False, description="for writing rules: reload the directories when they change, take nothing published"
+    )
 
     batch_records: int = Field(500, ge=1, le=10_000, description="a batch ends at so many records")
     batch_bytes: int = Field(2**20, ge=16 * 1024, le=64 * 2**20, description="or at so many bytes")

@@ -47,8 +47,9 @@ RECORD: Final = _script("record")
 REVERT: Final = _script("revert")
 SIGHT: Final = _script("sight")
 FORGIVE: Final = _script("forgive")
+PUBLISH: Final = _script("publish")
 ANSWER: Final = _script("answer")
-_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, ANSWER)
+_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, PUBLISH, ANSWER)
 
 
 class Store:

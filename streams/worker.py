@@ -31,7 +31,9 @@ from streams.outbox import KafkaOutbox, Letter, LettersNotSent
 from streams.past import KafkaPast
 from streams.pipeline import Pipeline
 from streams.preflight import may_read
+from streams.publications import RedisPublications
 from streams.rules import load_rules
+from streams.rulewatch import Directories, InForce, RuleWatch, first
 from streams.stop import Rounds, Stop
 from streams.topics import create_topics
 from streams.watch import EVERY_S, Watch
@@ -90,27 +92,26 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
 
     Raises RuleSetRejected, SettingsError or KafkaError before anything is started.
     """
-    ruleset = rules if rules is not None else await asyncio.to_thread(load_rules, settings.rules)
     await may_read(settings, kafka)
-    # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
-    metrics, health = Metrics(), Health(stall_s=settings.stall_s)
-    metrics.ruleset_info.info({"hash": ruleset.hash})
-    metrics.ruleset_loaded_timestamp_seconds.set_to_current_time()
-    health.rules_loaded(ruleset.hash)
     async with AsyncExitStack() as stack:
+        publications = RedisPublications(redis, prefix=settings.redis_prefix)
+        stack.push_async_callback(publications.close)
+        start = await _first_rules(settings, publications, rules)
+        # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+        metrics, health = Metrics(), Health(stall_s=settings.stall_s)
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)
         stack.push_async_callback(ledger.close)
-        moderator = Moderator(ruleset)
+        moderator = Moderator(start.rules)
         bulletin = Bulletin(moderator, ledger, metrics)
         with suppress(StoreUnavailable):
             await bulletin.read()
-        app = build_app(
-            settings,
-            kafka,
-            lambda app: Pipeline(
+        pipelines: list[Pipeline] = []
+
+        def pipeline(app: faust.App) -> Pipeline:
+            one = Pipeline(
                 moderator,
                 ledger,
                 KafkaOutbox(app),
@@ -121,11 +122,15 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
                 drain=DrainLimit(settings.dead_letter_share),
                 signing=settings.signing,
                 bulletin=bulletin,
-            ),
-            health,
-            metrics,
-            Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-"))),
-        )
+            )
+            pipelines.append(one)
+            return one
+
+        datadir = Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-")))
+        app = build_app(settings, kafka, pipeline, health, metrics, datadir)
+        source = Directories(settings.rules) if settings.rules_watch else publications
+        name = settings.instance_id or f"{socket.gethostname()}:{os.getpid()}"
+        rule_watch = RuleWatch(source, pipelines[0].adopt, start, name, metrics, health)
         port = await stack.enter_async_context(
             serve(health, metrics.registry, settings.metrics_host, settings.metrics_port)
         )
@@ -135,11 +140,17 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         stack.push_async_callback(lag.close)
         watch = Rounds(Watch(lag, ledger, health, metrics).round, EVERY_S)
         stack.push_async_callback(watch.end)
-        started = Letters(settings.topics).note(_started(ruleset.hash))
-        for job in (_measure_lag(metrics), bulletin.follow(), _tell(KafkaOutbox(app), started)):
+        told = _tell(KafkaOutbox(app), Letters(settings.topics).note(_started(start.rules.hash)))
+        for job in (_measure_lag(metrics), bulletin.follow(), rule_watch.run(), told):
             stack.push_async_callback(_end, asyncio.create_task(job))
-        log.info("worker started", ruleset=ruleset.hash, rules=len(ruleset.rules), metrics_port=port)
+        log.info("worker started", ruleset=start.rules.hash, revision=start.revision, metrics_port=port)
         yield Worker(settings, app, health, metrics, port, watch.task)
+
+
+async def _first_rules(settings: Settings, publications: RedisPublications, given: RuleSet | None) -> InForce:
+    if settings.rules_watch:
+        return InForce(given if given is not None else await asyncio.to_thread(load_rules, settings.rules))
+    return await first(publications, settings.rules, given)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

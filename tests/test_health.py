@@ -49,6 +49,7 @@ def test_a_worker_with_partitions_rules_and_a_broker_is_ready() -> None:
         "degraded": [],
         "partitions": 12,
         "ruleset": "abc",
+        "rules_from": "directories",
         "broker_away_s": 0.0,
         "store_away_s": 0.0,
         "stalled_s": 0.0,

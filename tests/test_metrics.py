@@ -31,6 +31,8 @@ LABELS = {
     "ruleset_loaded_timestamp_seconds": set(),
     "rule_overturned": {"rule"},
     "ruleset": {"hash"},
+    "rules_revision": set(),
+    "rules_published": set(),
     "batch_records": set(),
     "batch_seconds": set(),
     "judge_seconds": set(),

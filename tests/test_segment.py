@@ -2,12 +2,14 @@ import random
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation import segment
 from moderation.fold import fold
 from moderation.segment import Segmenter
 
@@ -185,3 +187,20 @@ def test_jieba_is_loaded_without_a_word_and_without_a_cache_that_others_may_writ
     assert list(tmp_path.iterdir()) == [bait]
     assert bait.read_bytes() == b"what an attacker left here"
     assert tempfile.gettempdir() != str(tmp_path)
+
+
+@pytest.mark.skipif(not segment._FAST, reason="rjieba is not installed")
+def test_a_tokenizer_from_stock_cuts_as_one_made_at_once() -> None:
+    terms = ["出金", "代练", "来我们区", "开黑房"]
+    fresh = Segmenter(terms)
+    package = find_spec("jieba")
+    assert package
+    assert package.origin
+    segment.stock((Path(package.origin).parent / "dict.txt").read_text("utf-8"))
+    assert len(segment._stock) == 1
+    stocked = Segmenter(terms)
+    assert not segment._stock
+    assert stocked.told == fresh.told
+    for rule in (Path(__file__).parent.parent / "rules").rglob("*.yaml"):
+        for line in rule.read_text("utf-8").splitlines():
+            assert stocked.words(line) == fresh.words(line)

@@ -152,6 +152,9 @@ RULES: Final[dict[str, Sequence[Panel]]] = {
         Panel("In force on how many workers 生效的版本", "none", {
             "{{hash}}": "count by (hash) (qingliu_ruleset_info)",
         }),
+        Panel("Revision 版次", "none", {
+            "in force, the oldest": "min(qingliu_rules_revision)", "published": "max(qingliu_rules_published)",
+        }),
         Panel("Reloads 重新载入", "none", {
             "{{result}}": "sum by (result) (increase(qingliu_ruleset_reloads_total[5m]))",
         }),
