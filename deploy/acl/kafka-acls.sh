@@ -58,6 +58,9 @@ audit="--topic ${PREFIX}moderation.audit"
   allow qingliu-observer $private $commands --operation Describe
   allow qingliu-observer --group "$WORKERS" --operation Describe
 
+  # Who publishes rules is on record; the rules themselves go by the store.
+  allow qingliu-rules $audit --operation Write
+
   # Auditors read all that was decided and ordered, and write nothing.
   allow qingliu-auditor $commands $enforcement $cases $acks $appeals $audit $dead --operation Read
 
