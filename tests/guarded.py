@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parent.parent
 ACLS: Final = ROOT / "deploy" / "acl"
 USERS: Final = (
-    "admin", "qingliu-game", "qingliu-worker", "qingliu-gm", "qingliu-auditor", "qingliu-monitor", "qingliu-observer", "qingliu-rules",
+    "admin", "qingliu-game", "qingliu-worker", "qingliu-gm", "qingliu-auditor", "qingliu-monitor",
+    "qingliu-observer", "qingliu-rules",
 )  # fmt: skip
 _CLUSTER: Final = "cWluZ2xpdS1ndWFyZGVkMQ"  # 16 bytes in base 64, as Kafka wants it
 _PROPERTIES: Final = """\
