@@ -50,6 +50,8 @@ class Moderator:
         self.windows = windows if windows is not None else Windows()
         self.recall = Recall()
         self.pieces = Pieces()
+        #: Ids of rules that are no longer trusted to act by themselves: see `decide.doubting`.
+        self.overturned: frozenset[str] = frozenset()
         self.adopt(rules)
 
     def adopt(self, rules: RuleSet) -> None:
@@ -209,9 +211,7 @@ class Moderator:
         policy, event = self.rules.policy, reading.event
         verdict, label, score = decide.weigh(policy, hits) if hits else ("allow", None, 0.0)
         quoting = self._quoting is not None and bool(hits or reading.handles) and holds(self._quoting, reading)
-        if verdict != "allow" and reading.handles and not quoting:
-            self.recall.learn(reading.handles, event.ts)
-        return Finding(
+        finding = Finding(
             event,
             verdict,
             score,
@@ -219,9 +219,18 @@ class Moderator:
             reading.handles,
             label,
             reading.texts["text"].folded.text if hits else "",
-            over_budget=verdict == "act" and not self._affordable(event, hits),
             quoting=quoting,
         )
+        return finding if verdict == "allow" else self._weighed(decide.doubting(policy, finding, self.overturned))
+
+    def _weighed(self, finding: Finding) -> Finding:
+        """Learn from a finding that earned a verdict, and draw on budgets; rules that were overturned do neither."""
+        verdict = finding.sure or finding.verdict
+        if verdict != "allow" and finding.handles and not finding.quoting:
+            self.recall.learn(finding.handles, finding.event.ts)
+        if verdict == "act" and not self._affordable(finding.event, finding.hits):
+            return msgspec.structs.replace(finding, over_budget=True)
+        return finding
 
     def _affordable(self, event: ChatEvent, hits: Sequence[Hit]) -> bool:
         """Tell whether no rule behind an automatic action has used up its hour's budget, nor all the minute's.

@@ -42,8 +42,6 @@ class Bulletin:
         self._ledger = ledger
         self._metrics = metrics
         self._now_ms = now_ms
-        #: The rules whose revision in force is no longer trusted to act by itself.
-        self.overturned: frozenset[str] = frozenset()
 
     async def read(self) -> None:
         """Ask once, and tell whoever judges. Raises StoreUnavailable; then nothing has changed."""
@@ -67,8 +65,8 @@ class Bulletin:
             await asyncio.sleep(EVERY_S)
 
     def _overturn(self, rules: frozenset[str]) -> None:
-        for rule in rules ^ self.overturned:
+        for rule in rules ^ self._moderator.overturned:
             down = rule in rules
             self._metrics.rule_overturned.labels(rule).set(down)
             log.warning("rule left to humans: overturned" if down else "rule acts again: a new revision", rule=rule)
-        self.overturned = rules
+        self._moderator.overturned = rules

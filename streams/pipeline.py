@@ -207,11 +207,10 @@ class Pipeline:
             for j in judged
             if j.finding.hits or j.finding.handles
         ]
-        overturned = self.bulletin.overturned
         outcomes: list[Outcome] = []
         for first in range(0, len(pending), YIELD_EVERY):
             some = pending[first : first + YIELD_EVERY]
-            outcomes += await decided(self.moderator, self._ledger, some, self._ask, overturned)
+            outcomes += await decided(self.moderator, self._ledger, some, self._ask)
             await asyncio.sleep(0)
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 

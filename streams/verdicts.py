@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from moderation import campaign, decide
+from moderation import campaign
 from moderation.sweep import Sweep, merged
 
 if TYPE_CHECKING:
@@ -52,12 +52,8 @@ async def decided(
     ledger: Ledger,
     pending: Sequence[Pending],
     ask: Asking = answer,
-    overturned: frozenset[str] = frozenset(),
 ) -> list[Outcome]:
-    """Decide findings in order, asking once for all: one outcome each. Rules that are `overturned` are not trusted."""
-    if overturned:
-        policy = moderator.rules.policy
-        pending = [p._replace(finding=decide.doubting(policy, p.finding, overturned)) for p in pending]
+    """Decide findings in order, asking once for all: one outcome each."""
     strikes = [moderator.strike(p.finding, p.now) if p.finding.hits else None for p in pending]
     sightings = [moderator.sighting(p.finding, p.now) for p in pending]
     standings, joined = await asyncio.gather(
@@ -67,8 +63,9 @@ async def decided(
         moderator.decide(p.finding, p.now, standing, source=p.source, degraded=standings is None and strike is not None)
         for p, strike, standing in zip(pending, strikes, standings or [None] * len(pending), strict=True)
     ]
+    policy, overturned = moderator.rules.policy, moderator.overturned
     return [
-        _swept(moderator, p, outcome, campaign.doubting(one, overturned, moderator.rules.policy)) if one else outcome
+        _swept(moderator, p, outcome, campaign.doubting(one, overturned, policy)) if one else outcome
         for p, outcome, one in zip(pending, outcomes, joined, strict=True)
     ]
 

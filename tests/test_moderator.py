@@ -253,6 +253,15 @@ def test_a_rule_past_its_budget_asks_a_human() -> None:
     assert moderator.strike(findings[3], TS) is None
 
 
+def test_a_rule_that_people_overturned_draws_on_no_budget() -> None:
+    moderator = Moderator(rules())
+    moderator.overturned = frozenset(rule.id for rule in rules().rules)
+    findings = moderator.judge([event("zzzq", i, at_s=i, account=f"a{i}") for i in range(5)])
+    assert [(f.over_budget, f.overturned) for f in findings] == [(False, True)] * 5
+    moderator.overturned = frozenset()
+    assert not moderator.judge([event("zzzq", 9, at_s=9, account="a9")])[0].over_budget
+
+
 def test_beyond_the_breaker_everything_asks_a_human_until_a_minute_is_over() -> None:
     contents = rules().contents
     policy = msgspec.structs.replace(contents.policy, breaker_per_minute=2)

@@ -46,6 +46,12 @@ def test_a_handle_that_got_a_verdict_is_recognised_bare_from_anybody(bare: str, 
     assert "contact.drop" in {hit.rule for hit in judge(*chat)[1].hits}
 
 
+def test_a_rule_that_people_overturned_teaches_no_handle() -> None:
+    moderator = Moderator(rules())
+    moderator.overturned = frozenset(rule.id for rule in rules().rules)
+    assert [finding.handles for finding in moderator.judge([event(OFFER, 0), event(NUMBER, 1, at_s=60)])][1] == ()
+
+
 def test_a_handle_a_human_marked_is_recognised_bare_by_a_worker_that_never_met_it() -> None:
     moderator = Moderator(rules())
     moderator.recall.told(["num:7381920465", "wx:mao_2b88"], [])
