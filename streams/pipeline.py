@@ -154,6 +154,8 @@ class Pipeline:
                     good.append((record, decode_event(record.value, record.key)))
                 except EventError as exc:
                     dead.append(self._dead(record, exc))
+                except Exception as exc:  # noqa: BLE001  a bug met by one record must not stop the others
+                    dead.append(self._failed(record, exc))
             judged += self._found(good, dead)
             await asyncio.sleep(0)
         return judged, dead
@@ -161,14 +163,16 @@ class Pipeline:
     def _found(self, good: Sequence[tuple[Record, ChatEvent]], dead: list[Letter]) -> list[Judged]:
         try:
             findings = self.moderator.judge([event for _, event in good])
-        except Exception as exc:  # a bug met by one message must not stop or lose the others
+        except Exception as exc:  # noqa: BLE001  a bug met by one message must not stop or lose the others
             if len(good) > 1:  # to judge again what was judged does no harm
                 return [one for pair in good for one in self._found([pair], dead)]
-            [(record, _)] = good
-            log.exception("judging failed", topic=record.topic, partition=record.partition, offset=record.offset)
-            dead.append(self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(exc))))
+            dead.append(self._failed(good[0][0], exc))
             return []
         return [Judged(record, finding) for (record, _), finding in zip(good, findings, strict=True)]
+
+    def _failed(self, record: Record, bug: Exception) -> Letter:
+        log.error("judging failed", topic=record.topic, partition=record.partition, offset=record.offset, exc_info=bug)
+        return self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(bug)))
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
         """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word."""

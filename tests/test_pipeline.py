@@ -169,6 +169,21 @@ def test_a_bug_met_by_one_message_loses_neither_it_nor_the_next() -> None:
     assert dict(desk.post.of(TOPICS.dead_letters)[0].headers)["reason"] == b"processing_error"
 
 
+class Heavy(bytes):
+    """A value that exhausts whoever reads it."""
+
+    def count(self, *_: object) -> int:
+        raise MemoryError
+
+
+def test_a_bug_in_reading_one_record_is_a_dead_letter_too() -> None:
+    desk = Desk()
+    good = record(event(SPAM, level=3), 1)
+    desk.chat(good._replace(offset=0, value=Heavy(good.value or b"")), good)
+    assert desk.outcomes() == {"act": 1, "dead_letter": 1}
+    assert dict(desk.post.of(TOPICS.dead_letters)[0].headers)["reason"] == b"processing_error"
+
+
 def test_what_the_broker_refuses_is_sent_again_until_it_is_acknowledged_in_order() -> None:
     desk = Desk(Post(failures=3))
     desk.chat(record(event(SPAM, level=3)))
