@@ -56,6 +56,18 @@ async def truth(rules: RuleSet, events: Sequence[ChatEvent]) -> Truth:
     return Truth(expected, _done(outcomes, loose))
 
 
+def swayed(events: Sequence[ChatEvent], off: Sequence[ChatEvent], known: Truth, changed: Truth) -> str:
+    """Say what clocks that are `off` change for those whose clocks are right: nothing, if all is well."""
+    strays = {_account(event) for event, other in zip(events, off, strict=True) if event != other}
+    others = [one for one in events if _account(one) not in strays]
+    told = known.expected, changed.expected
+    matter = [{e.event_id for e in others if one[e.event_id].actions | one[e.event_id].cases} for one in told]
+    return (
+        f"{len(strays)} accounts have wrong clocks; of {len(matter[0])} messages of others that matter, "
+        f"{len(matter[0] - matter[1])} go free for that, and {len(matter[1] - matter[0])} more do"
+    )
+
+
 def does(action: Action) -> str:
     """Say in a word or two what an action does."""
     return f"{action.action} {action.scope}"
