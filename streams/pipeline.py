@@ -70,7 +70,7 @@ class Judged(NamedTuple):
 
 
 class Pipeline:
-    """One worker's way from batches to effects. `now_ms` is the clock, in milliseconds since 1970."""
+    """One worker's way from batches to effects. `now_ms` is the time, in ms since 1970; `clock` counts seconds."""
 
     def __init__(  # noqa: PLR0913  all that it works with, each to be replaced in tests
         self,
@@ -84,6 +84,7 @@ class Pipeline:
         past: Past | None = None,
         drain: DrainLimit | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.moderator = moderator
         self._ledger = ledger
@@ -96,7 +97,7 @@ class Pipeline:
         self._drain = drain or DrainLimit(1)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
-        self._now_ms = now_ms
+        self._now_ms, self._clock = now_ms, clock
         self._unrecorded: dict[str, Action] = {}
         self._degraded = False
 
@@ -186,14 +187,21 @@ class Pipeline:
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
-        """Ask the ledger, with patience; None where it stays away."""
-        until = time.monotonic() + STORE_PATIENCE_S
+        """Ask the ledger, with patience; None where it stays away.
+
+        A worker that was itself stopped for longer finds a timeout too, which says nothing of the ledger: it asks on.
+        """
+        until, stopped = self._clock() + STORE_PATIENCE_S, False
         while True:
+            asked = self._clock()
             try:
                 answer = await question()
             except StoreUnavailable as exc:
                 self._metrics.store_errors.inc()
-                if self._degraded or time.monotonic() > until:
+                now = self._clock()
+                if not stopped and now - asked > STORE_PATIENCE_S:
+                    until, stopped = now + STORE_PATIENCE_S, True
+                if self._degraded or now > until:
                     self._degrade(on=True, why=str(exc))
                     return None
                 await asyncio.sleep(RETRY_S[0])
