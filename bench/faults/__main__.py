@@ -93,7 +93,7 @@ async def run_all(faults: Sequence[Fault], plan: Plan, home: Path) -> list[Ran]:
 
 def row(ran: Ran) -> str:
     """Return a line of the table."""
-    head = f"{ran.fault.id:<4}{ran.fault.name:<42}"
+    head = f"{ran.fault.id:<5}{ran.fault.name:<42}"
     if ran.result is None:
         return f"{head}FAILED {ran.why}"
     f = ran.result.figures
@@ -117,7 +117,7 @@ def row(ran: Ran) -> str:
 def table(every: Sequence[Ran]) -> str:
     """Return the figures for people, with remarks below."""
     counts = "events strict unacctd lost doubled reordered phantom ahead windows degraded rewritten repeats"
-    lines = [f"{'':<46} {counts} max lag recov.s   s", *map(row, every)]
+    lines = [f"{'':<47} {counts} max lag recov.s   s", *map(row, every)]
     lines += [f"{one.fault.id}: {remark}" for one in every for remark in _remarks(one)]
     return "\n".join(lines)
 

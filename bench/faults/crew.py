@@ -40,7 +40,7 @@ COMMANDS: Final = {
     "naive": (sys.executable, "-m", "bench.faults.naive"),
     "buggy": (sys.executable, "-m", "bench.faults.buggy"),
     "bad clock": (
-        *("env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={CLOCK}", "FAKETIME_NO_CACHE=1"),
+        *("env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={CLOCK}", "FAKETIME_CACHE_DURATION=1"),
         *("FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_RESET=1", *_WORKER),
     ),
 }

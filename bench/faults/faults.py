@@ -129,19 +129,19 @@ async def hiccup(scene: Scene) -> None:
 
 
 async def infest(scene: Scene) -> None:
-    """Let bugs of every kind strike the workers for 25 s; one that ends is started again."""
+    """Let bugs of every kind strike the workers for 20 s; one that ends is started again."""
     await _infest(scene, KINDS)
 
 
 async def cancel(scene: Scene) -> None:
-    """Let calls end for 25 s as if somebody had cancelled them, as clients do that lose a connection."""
+    """Let calls end for 20 s as if somebody had cancelled them, as clients do that lose a connection."""
     await _infest(scene, ["CancelledError"])
 
 
 async def _infest(scene: Scene, kinds: Iterable[str]) -> None:
     bugs = scene.home / BUGS
     bugs.write_text(" ".join(kinds))
-    await asyncio.sleep(25)
+    await asyncio.sleep(20)
     bugs.unlink()
     logs = "".join(worker.log.read_text(errors="replace") for worker in scene.crew.workers)
     struck = Counter(re.findall(r"^bug: \w+ in (\w+)$", logs, re.MULTILINE))
@@ -149,10 +149,10 @@ async def _infest(scene: Scene, kinds: Iterable[str]) -> None:
 
 
 async def turn_clock(scene: Scene) -> None:
-    """Have the workers' clock be an hour ahead, an hour behind, a day ahead, a day behind, for 2 s each, then right."""
+    """Have the workers' clock be an hour ahead, an hour behind, a day ahead, a day behind, for 3 s each, then right."""
     for off in ("+1h", "-1h", "+1d", "-1d", "+0"):
         (scene.home / CLOCK).write_text(off)
-        await asyncio.sleep(2)
+        await asyncio.sleep(3)
 
 
 async def replay(scene: Scene) -> None:
@@ -304,11 +304,14 @@ async def empty_store(scene: Scene) -> None:
 
 
 async def empty_store_and_kill(scene: Scene) -> None:
-    """Have the store forget, and a batch come again that it had seen."""
-    await scene.crew.workers[0].kill()
+    """Have the store forget what a busy worker had told it, kill that, and let its batches come again."""
+    worker = scene.crew.workers[0]
+    await kill_worker(scene)
+    await worker.ready()
+    await worker.kill()
     await empty_store(scene)
     await scene.look()
-    await scene.crew.start(scene.crew.workers[0])
+    await scene.crew.start(worker)
 
 
 async def kill_without_store(scene: Scene) -> None:
@@ -372,12 +375,12 @@ async def mix(scene: Scene) -> None:
 FAULTS: Final[Sequence[Fault]] = (
     Fault("F0", "none", nothing),
     Fault("F1", "worker killed", kill_worker, full=10),
-    Fault("F1a", "worker killed, killed catching up", kill_catching_up, full=5),
+    Fault("F1a", "worker killed, killed catching up", kill_catching_up, quick=0, full=5),
     Fault("F1b", "two workers, killed in turn", kill_often, quick=0, full=5, workers=2),
     Fault("F2", "worker told to stop", tell_worker),
     Fault("F3", "worker stunned past its session", stun_worker, workers=2),
     Fault("F4", "second worker joins and leaves", join_and_leave),
-    Fault("F5a", "broker paused 5 s", pause_broker),
+    Fault("F5a", "broker paused 5 s", pause_broker, quick=0),
     Fault("F5b", "broker killed", kill_broker, apache=True),
     Fault("F6a", "leader of a chat partition killed", kill_leader, apache=True, brokers=3),
     Fault("F6b", "group's coordinator killed", kill_coordinator, quick=0, apache=True, brokers=3),
@@ -392,7 +395,7 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("F8a", "store slow", slow_store, quick=0),
     Fault("F8b", "connections reset, ten times", reset_links),
     Fault("F8c", "store's connections reset, once", reset_store_once, quick=0),
-    Fault("F9", "workers cut off from the broker", part, apache=True),
+    Fault("F9", "workers cut off from the broker", part, quick=0, apache=True),
     Fault("F9b", "broker heard, not answering: one way", deafen, apache=True),
     Fault("F10", "broker refuses actions 5 s", refuse, apache=True),
     Fault("F10b", "too few replicas for actions 5 s", demand_three, quick=0, apache=True, brokers=3),
@@ -402,7 +405,7 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("F17b", "worker's clock jumps an hour, a day", turn_clock, kind="bad clock", quick=0),
     Fault("F18", "everything replayed", replay),
     Fault("F19", "every event published twice, worker killed", kill_worker, quick=0, twice=True),
-    Fault("F20", "one record in five is bad, worker killed", kill_worker, bad_share=0.25),
+    Fault("F20", "one record in five is bad, worker killed", kill_worker, quick=0, bad_share=0.25),
     Fault("F21", "bugs: one call in 1 000 fails", infest, kind="buggy"),
     Fault("F21b", "bugs: one call in 1 000 is cancelled", cancel, quick=0, kind="buggy"),
     Fault("C1", "control: a naive worker killed", kill_catching_up, full=1, bad_share=0.0, kind="naive"),
