@@ -25,6 +25,7 @@ from bench.faults.accounting import (
     Place,
     Sent,
     audit,
+    refused,
     ways,
 )
 from bench.faults.buggy import KINDS, buggy
@@ -177,6 +178,11 @@ def test_harm_is_seen(book: Book, seen: dict[str, list[str] | int]) -> None:
 def test_the_fields_are_named_in_which_an_action_differs() -> None:
     assert ways(more(OTHER_BYTES)) == ["said in two ways: until 1"]
     assert ways(BOOK) == []
+
+
+def test_it_is_said_why_the_game_put_actions_not_into_effect() -> None:
+    assert refused(answered("mute1", "rejected")) == ["not put into effect: rejected 1"]
+    assert refused(BOOK) == []
 
 
 def test_what_windows_decide_is_a_figure_and_no_harm() -> None:

@@ -265,6 +265,12 @@ def ways(book: Book) -> list[str]:
     return [f"said in two ways: {', '.join(f'{name} {n}' for name, n in fields.most_common())}"] if fields else []
 
 
+def refused(book: Book) -> list[str]:
+    """Say why the game put actions not into effect, and how many."""
+    why = Counter(answer.status for answer in book.answers if answer.status not in IN_EFFECT)
+    return [f"not put into effect: {', '.join(f'{name} {n}' for name, n in why.most_common())}"] if why else []
+
+
 def _differing(said: Sequence[dict[str, Any]]) -> Iterator[str]:
     for field in {name for one in said for name in one}:
         if any(one.get(field) != said[0].get(field) for one in said):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiokafka.errors import KafkaError
 
 from bench.faults import servers
-from bench.faults.accounting import Book, Figures, Findings, Look, audit, ways
+from bench.faults.accounting import Book, Figures, Findings, Look, audit, refused, ways
 from bench.faults.chat import Load, astray, made, records
 from bench.faults.crew import Crew
 from bench.faults.readback import Reader, lag
@@ -133,7 +133,7 @@ async def play(fault: Fault, plan: Plan, home: Path, chat: Script) -> Result:
         await scene.crew.end()
         book = await _book(scene, chat.known, load.sent)
         book = book._replace(buggy=fault.kind == "buggy")
-        return Result(*audit(book), *recovery, [*chat.remarks, *_remarks(scene), *ways(book)])
+        return Result(*audit(book), *recovery, [*chat.remarks, *_remarks(scene), *ways(book), *refused(book)])
 
 
 async def _under_load(fault: Fault, scene: Scene, load: Load, todo: Sequence[Any], rate: float) -> tuple[float, int]:
