@@ -209,6 +209,7 @@ def test_for_want_of_history_nobody_is_banned() -> None:
     assert audit(milder)[1] == Findings([], ["retract4"], [], [], ["mute4"], [])
     assert audit(milder._replace(forgotten=True))[0] == Figures(events=6, strict=4, degraded=1)
     assert audit(banned._replace(forgotten=True))[1] == Findings([], [], [], [], ["ban4"], [])
+    assert audit(banned._replace(forgotten=True, banned=frozenset({"a1"})))[0].clean
 
 
 def test_a_bug_that_was_planted_makes_a_dead_letter_an_outcome_and_no_other_does() -> None:

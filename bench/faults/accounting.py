@@ -113,8 +113,9 @@ class Look(NamedTuple):
 class Book(NamedTuple):
     """Everything known of a run. `committed` is of its end; `does` what the reference does to accounts not strict.
 
-    `buggy` = the worker was given bugs: a dead letter that says so is an outcome, too. `forgotten` = the store lost
-    what it knew: an account with more than one offence may be dealt with as one with fewer.
+    `banned` = whom the reference bans. `buggy` = the worker was given bugs: a dead letter that says so is an outcome,
+    too. `forgotten` = the store lost what it knew: an account with more than one offence may be dealt with as one with
+    fewer.
     """
 
     sent: Sequence[Sent]
@@ -126,6 +127,7 @@ class Book(NamedTuple):
     committed: Mapping[Lane, int] = {}
     looks: Sequence[Look] = ()
     does: Mapping[str, frozenset[str]] = {}
+    banned: frozenset[str] = frozenset()
     buggy: bool = False
     forgotten: bool = False
 
@@ -280,10 +282,15 @@ def _differing(said: Sequence[dict[str, Any]]) -> Iterator[str]:
 def phantoms(book: Book) -> set[str]:
     """Return ids of actions and cases about strict events that an uninterrupted run does not know.
 
-    Who is judged without history may be dealt with in another way, but nobody is banned for want of it.
+    Who is judged without history may be dealt with in another way, or for a later message, but nobody is banned whom
+    the reference never bans.
     """
     excused = shaken(book)
-    said = [(o.event_id, o.action_id, o.account in excused and not o.does.startswith("ban")) for o in book.orders]
+    free = [o.account not in book.banned and o.does.startswith("ban") for o in book.orders]
+    said = [
+        (o.event_id, o.action_id, o.account in excused and not wrong)
+        for o, wrong in zip(book.orders, free, strict=True)
+    ]
     said += [(p.event_id, p.case_id, p.account in excused) for p in book.papers]
     return {name for event_id, name, mild in said if _unknown(book, event_id, name, excused=mild)}
 

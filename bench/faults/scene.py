@@ -280,6 +280,7 @@ async def _book(scene: Scene, known: Truth, sent: Sequence[Sent]) -> Book:
         committed=await reader.committed(),
         looks=scene.looks,
         does=known.does,
+        banned=known.banned,
         forgotten=scene.forgotten,
     )
 

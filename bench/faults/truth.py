@@ -39,10 +39,11 @@ _MANY: Final = 16
 
 
 class Truth(NamedTuple):
-    """Outcomes by event, and what is done to the accounts that are not strict."""
+    """Outcomes by event, what is done to the accounts that are not strict, and who is banned."""
 
     expected: dict[str, Expected]
     does: dict[str, frozenset[str]]
+    banned: frozenset[str] = frozenset()
 
 
 async def truth(rules: RuleSet, events: Sequence[ChatEvent]) -> Truth:
@@ -53,7 +54,9 @@ async def truth(rules: RuleSet, events: Sequence[ChatEvent]) -> Truth:
     outcomes = await _outcomes(rules, findings)
     known = {o.judgement.event_id: o for o in outcomes}
     expected = {e.event_id: _expected(e, known.get(e.event_id), strict=_account(e) not in loose) for e in events}
-    return Truth(expected, _done(outcomes, loose))
+    actions = [action for outcome in outcomes for action in outcome.judgement.actions]
+    banned = frozenset(action.target.account_id for action in actions if action.action == "ban")
+    return Truth(expected, _done(outcomes, loose), banned)
 
 
 def swayed(events: Sequence[ChatEvent], off: Sequence[ChatEvent], known: Truth, changed: Truth) -> str:
