@@ -34,7 +34,7 @@ from bench.faults.crew import BUGS
 from bench.faults.faults import FAULTS
 from bench.faults.readback import generation_of, lag
 from bench.faults.toxics import Proxy
-from bench.faults.truth import shares, swayed, truth
+from bench.faults.truth import aged, shares, swayed, truth
 from moderation.errors import EventError
 from moderation.events import decode_event
 from streams.settings import Topics
@@ -293,6 +293,16 @@ def test_some_clocks_are_an_hour_or_a_day_off_and_the_first_is_right() -> None:
     assert by[0] == 0
     assert {abs(ms) for ms in by} == {0, 3_600_000, 86_400_000}
     assert 50 < sum(ms != 0 for ms in by) < 150
+
+
+def test_a_message_that_says_it_is_an_hour_old_may_be_acted_on_in_vain() -> None:
+    chat = [event("你好", n, account=f"a{n}") for n in range(2)]
+    off = [replace(chat[0], ts=chat[0].ts - 3_600_000), replace(chat[1], ts=chat[1].ts + 3_600_000)]
+    known = aged(asyncio.run(truth(rules(), chat)), chat, off)
+    assert {name for name, one in known.expected.items() if one.late} == {"e0"}
+    late = BOOK.expected | {"e1": MUTED._replace(late=True)}
+    assert audit(answered("mute1", "rejected")._replace(expected=late))[0].clean
+    assert audit(without("mute1")._replace(expected=late))[1].lost == ["mute1"]
 
 
 def test_what_wrong_clocks_change_for_others_is_said() -> None:

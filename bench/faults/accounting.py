@@ -94,13 +94,17 @@ class Answer(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What an uninterrupted run makes of an event: the ids of its actions and of its case."""
+    """What an uninterrupted run makes of an event: the ids of its actions and of its case.
+
+    `late` = by its own time it is so old that the game rejects its actions.
+    """
 
     event_id: str
     account: str
     actions: frozenset[str] = frozenset()
     cases: frozenset[str] = frozenset()
     strict: bool = True
+    late: bool = False
 
 
 class Look(NamedTuple):
@@ -240,7 +244,7 @@ def lost(book: Book) -> set[str]:
     effective = {a.action_id for a in book.answers if a.status in IN_EFFECT}
     firm = [one for one in _wanted(book) if one.strict and one.account not in excused]
     missing = {name for one in firm for name in one.actions | one.cases if name not in there}
-    return missing | {name for one in firm for name in one.actions if name not in effective}
+    return missing | {name for one in firm for name in one.actions if not one.late and name not in effective}
 
 
 def doubled(book: Book) -> set[str]:

@@ -399,7 +399,7 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("F9b", "broker heard, not answering: one way", deafen, apache=True),
     Fault("F10", "broker refuses actions 5 s", refuse, apache=True),
     Fault("F10b", "too few replicas for actions 5 s", demand_three, quick=0, apache=True, brokers=3),
-    Fault("F11", "broker refuses dead letters 5 s", refuse_letters, bad_share=0.05, apache=True),
+    Fault("F11", "broker refuses dead letters 5 s", refuse_letters, quick=0, bad_share=0.05, apache=True),
     Fault("F13", "two workers stopped half the time, 10 s", hiccup, workers=2, apache=True),
     Fault("F17a", "one clock in a hundred an hour or day off", nothing, strays=0.01),
     Fault("F17b", "worker's clock jumps an hour, a day", turn_clock, kind="bad clock", quick=0),

@@ -19,7 +19,7 @@ from bench.faults.chat import Load, astray, made, records
 from bench.faults.crew import Crew
 from bench.faults.readback import Reader, lag
 from bench.faults.toxics import Proxy
-from bench.faults.truth import swayed, truth
+from bench.faults.truth import aged, swayed, truth
 from console.traffic import rebase
 from streams.applier import Applier, InMemoryGame, run
 from streams.settings import Settings
@@ -117,7 +117,7 @@ async def script(plan: Plan, seed: int, strays: float = 0.0) -> Script:
         return Script(events, known)
     off = astray(events, strays, seed)
     changed = await truth(plan.rules, off)
-    return Script(off, changed, [swayed(events, off, known, changed)])
+    return Script(off, aged(changed, events, off), [swayed(events, off, known, changed)])
 
 
 async def play(fault: Fault, plan: Plan, home: Path, chat: Script) -> Result:

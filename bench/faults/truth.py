@@ -59,6 +59,12 @@ async def truth(rules: RuleSet, events: Sequence[ChatEvent]) -> Truth:
     return Truth(expected, _done(outcomes, loose), banned)
 
 
+def aged(known: Truth, events: Sequence[ChatEvent], off: Sequence[ChatEvent]) -> Truth:
+    """Mark events whose clocks are behind: an hour is more than an action may be late."""
+    behind = {other.event_id for event, other in zip(events, off, strict=True) if other.ts < event.ts}
+    return known._replace(expected=known.expected | {name: known.expected[name]._replace(late=True) for name in behind})
+
+
 def swayed(events: Sequence[ChatEvent], off: Sequence[ChatEvent], known: Truth, changed: Truth) -> str:
     """Say what clocks that are `off` change for those whose clocks are right: nothing, if all is well."""
     strays = {_account(event) for event, other in zip(events, off, strict=True) if event != other}
