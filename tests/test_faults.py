@@ -300,7 +300,7 @@ def test_a_message_that_says_it_is_an_hour_old_may_be_acted_on_in_vain() -> None
     off = [replace(chat[0], ts=chat[0].ts - 3_600_000), replace(chat[1], ts=chat[1].ts + 3_600_000)]
     known = aged(asyncio.run(truth(rules(), chat)), chat, off)
     assert {name for name, one in known.expected.items() if one.late} == {"e0"}
-    late = BOOK.expected | {"e1": MUTED._replace(late=True)}
+    late = {**BOOK.expected, "e1": MUTED._replace(late=True)}
     assert audit(answered("mute1", "rejected")._replace(expected=late))[0].clean
     assert audit(without("mute1")._replace(expected=late))[1].lost == ["mute1"]
 
