@@ -193,7 +193,7 @@ async def expensive(rules: RuleSet) -> Result:
 
 async def made_up(_: RuleSet) -> Result:
     """A2."""
-    with tempfile.TemporaryDirectory() as home, ending(store_server(Path(home), "24mb")) as server:
+    with tempfile.TemporaryDirectory() as home, ending([store_server(Path(home), "24mb")]) as [server]:
         await server.listening()
         samples = [one async for one in flood(20_000, f"redis://127.0.0.1:{server.port}")]
     series = {one.series for one in samples[2:]}

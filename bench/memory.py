@@ -152,7 +152,7 @@ def row(one: Sample) -> str:
 
 async def run(accounts: int, maxmemory: str | None) -> list[Sample]:
     """Flood a store of our own, with progress on stderr."""
-    with tempfile.TemporaryDirectory() as home, ending(store_server(Path(home), maxmemory)) as server:
+    with tempfile.TemporaryDirectory() as home, ending([store_server(Path(home), maxmemory)]) as [server]:
         await server.listening()
         samples = []
         print(" accounts  worker MiB  senders  store MiB      keys  evicted  series  letters  msg/s", file=sys.stderr)

@@ -270,8 +270,8 @@ async def stage() -> AsyncIterator[Stage]:
         if jars is None:
             raise RuntimeError(missing())
         ports = servers.broker_ports(apache=True)
-        broker = stack.enter_context(servers.ending(servers.kafka(home, jars, ports, ports.proxied)))
-        store = stack.enter_context(servers.ending(servers.valkey(home)))
+        [broker] = stack.enter_context(servers.ending(servers.kafka(home, jars, [ports], ports.proxied)))
+        [store] = stack.enter_context(servers.ending([servers.valkey(home)]))
         await asyncio.gather(broker.listening(), store.listening())
         made = await Stage(home, broker, store).start(stack)
         await made.until(set().isdisjoint, sees='sum(qingliu_canaries_total{result="answered"})')

@@ -114,6 +114,8 @@ def _agent(app: faust.App, name: str, topic: str, work: Work) -> None:
             async for event in stream.noack().events():
                 await _room(partitions, event.message.tp)
                 partitions[event.message.tp] = asyncio.create_task(_guarded(app, name, event, work))
+        except (asyncio.CancelledError, GeneratorExit):  # a stop, or a rebalance's restart of the agent
+            raise
         except BaseException as exc:  # whatever leaves this body would be acknowledged
             _leave(app, name, exc)
             raise
@@ -139,8 +141,20 @@ async def _guarded(app: faust.App, name: str, event: Any, work: Work) -> None:
     try:
         await _batch(app, event, work)
     except BaseException as exc:
-        _leave(app, name, exc)
+        if not _told_to_end(exc):
+            _leave(app, name, exc)
         raise
+
+
+def _told_to_end(exc: BaseException) -> bool:
+    """Tell whether we were cancelled. A client that drops a connection cancels what waits for it: that is an error.
+
+    If it passed for a stop, its batch would stay open until the next rebalance, and nothing be committed any more.
+    """
+    if not isinstance(exc, asyncio.CancelledError):
+        return isinstance(exc, GeneratorExit)
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _batch(app: faust.App, event: Any, work: Work) -> None:
@@ -155,8 +169,8 @@ async def _batch(app: faust.App, event: Any, work: Work) -> None:
 
 
 def _leave(app: faust.App, name: str, exc: BaseException) -> None:
-    """End the process rather than let Faust acknowledge; a stop, or a rebalance's restart of the agent, is no error."""
-    if isinstance(exc, asyncio.CancelledError | GeneratorExit) or app.should_stop:
+    """End the process rather than let Faust acknowledge, unless it is ending anyway."""
+    if app.should_stop:
         return
     log.critical("agent failed: leaving without acknowledging", agent=name, error=repr(exc), exc_info=exc)
     os._exit(EX_SOFTWARE)

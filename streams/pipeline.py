@@ -76,7 +76,7 @@ class Judged(NamedTuple):
 
 
 class Pipeline:
-    """One worker's way from batches to effects. `now_ms` is the clock, in milliseconds since 1970."""
+    """One worker's way from batches to effects. `now_ms` is the time, in ms since 1970; `clock` counts seconds."""
 
     def __init__(  # noqa: PLR0913  all that it works with, each to be replaced in tests
         self,
@@ -92,6 +92,7 @@ class Pipeline:
         signing: Signing | None = None,
         bulletin: Bulletin | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.moderator = moderator
         self._ledger = ledger
@@ -106,7 +107,7 @@ class Pipeline:
         self.bulletin = bulletin or Bulletin(moderator, ledger, metrics)
         #: By topic and partition: the offset after the last record that is in the windows.
         self._heard: dict[tuple[str, int], int] = {}
-        self._now_ms = now_ms
+        self._now_ms, self._clock = now_ms, clock
         self._turns = Turns()
         self._unrecorded: dict[str, Action] = {}
         self._degraded = False
@@ -183,6 +184,8 @@ class Pipeline:
                     good.append((record, decode_event(record.value, record.key)))
                 except EventError as exc:
                     dead.append(self._dead(record, exc))
+                except Exception as exc:  # noqa: BLE001  a bug met by one record must not stop the others
+                    dead.append(self._failed(record, exc))
             judged += self._found(good, dead)
             await asyncio.sleep(0)
         return judged, dead
@@ -190,14 +193,16 @@ class Pipeline:
     def _found(self, good: Sequence[tuple[Record, ChatEvent]], dead: list[Letter]) -> list[Judged]:
         try:
             findings = self.moderator.judge([event for _, event in good])
-        except Exception as exc:  # a bug met by one message must not stop or lose the others
+        except Exception as exc:  # noqa: BLE001  a bug met by one message must not stop or lose the others
             if len(good) > 1:  # to judge again what was judged does no harm
                 return [one for pair in good for one in self._found([pair], dead)]
-            [(record, _)] = good
-            log.exception("judging failed", topic=record.topic, partition=record.partition, offset=record.offset)
-            dead.append(self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(exc))))
+            dead.append(self._failed(good[0][0], exc))
             return []
         return [Judged(record, finding) for (record, _), finding in zip(good, findings, strict=True)]
+
+    def _failed(self, record: Record, bug: Exception) -> Letter:
+        log.error("judging failed", topic=record.topic, partition=record.partition, offset=record.offset, exc_info=bug)
+        return self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(bug)))
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
         """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word."""
@@ -215,20 +220,26 @@ class Pipeline:
         return [outcome for outcome in outcomes if outcome.judgement.verdict != "allow"]
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
-        """Ask the ledger, with patience; None where it stays away."""
-        until = time.monotonic() + STORE_PATIENCE_S
+        """Ask the ledger, with patience; None where it stays away.
+
+        A worker that was itself stopped for longer finds a timeout too, which says nothing of the ledger: it asks on.
+        """
+        until, stopped = self._clock() + STORE_PATIENCE_S, False
         while True:
-            asked = time.perf_counter()
+            asked = self._clock()
             try:
                 answer = await question()
             except StoreUnavailable as exc:
                 self._metrics.store_errors.inc()
-                if self._degraded or time.monotonic() > until:
+                now = self._clock()
+                if not stopped and now - asked > STORE_PATIENCE_S:
+                    until, stopped = now + STORE_PATIENCE_S, True
+                if self._degraded or now > until:
                     self._degrade(on=True, why=str(exc))
                     return None
                 await asyncio.sleep(RETRY_S[0])
             else:
-                self._metrics.store_seconds.observe(time.perf_counter() - asked)
+                self._metrics.store_seconds.observe(self._clock() - asked)
                 self._degrade(on=False)
                 return answer
 

@@ -139,12 +139,22 @@ def record_bytes(record: ConsumerRecord) -> int:
 
 
 class _PromptThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with our fetch wait: Faust fixes 1.5 s."""
+    """Faust's consumer thread with our fetch wait (Faust fixes 1.5 s), committing for a member of the group only."""
 
     def _create_worker_consumer(self, transport: BatchTransport) -> AIOKafkaConsumer:  # type: ignore[override]
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = int(transport.fetch_wait * 1000)  # noqa: SLF001  read when it starts
         return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Refuse where the group has thrown us out, or has dealt anew and we do not know yet.
+
+        aiokafka then commits as nobody, and a group without members takes that: its offsets went back to where a worker
+        that was stopped had been (2026-11-22).
+        """
+        if self._ensure_consumer()._coordinator.generation != self.app.consumer_generation_id:  # noqa: SLF001
+            return False
+        return await super()._commit(offsets)
 
 
 class BatchConsumer(driver.Consumer):

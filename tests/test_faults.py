@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from msgspec.structs import replace
 
 from bench.faults.accounting import (
     Answer,
@@ -21,13 +25,16 @@ from bench.faults.accounting import (
     Place,
     Sent,
     audit,
+    refused,
     ways,
 )
-from bench.faults.chat import _BAD, made, records
+from bench.faults.buggy import KINDS, buggy
+from bench.faults.chat import _BAD, astray, made, records
+from bench.faults.crew import BUGS
 from bench.faults.faults import FAULTS
-from bench.faults.readback import lag
+from bench.faults.readback import generation_of, lag
 from bench.faults.toxics import Proxy
-from bench.faults.truth import shares, truth
+from bench.faults.truth import aged, shares, swayed, truth
 from moderation.errors import EventError
 from moderation.events import decode_event
 from streams.settings import Topics
@@ -35,6 +42,7 @@ from tests.small_rules import TS, event, rules
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 CHAT: Final = Lane("chat", 0)
 CLEAN: Final = Expected("e0", "a0")
@@ -172,6 +180,11 @@ def test_the_fields_are_named_in_which_an_action_differs() -> None:
     assert ways(BOOK) == []
 
 
+def test_it_is_said_why_the_game_put_actions_not_into_effect() -> None:
+    assert refused(answered("mute1", "rejected")) == ["not put into effect: rejected 1"]
+    assert refused(BOOK) == []
+
+
 def test_what_windows_decide_is_a_figure_and_no_harm() -> None:
     gone = audit(without("mute5"))[0]
     assert (gone.windows, gone.clean) == (1, True)
@@ -185,6 +198,27 @@ def test_an_account_judged_without_history_is_excused_but_not_forgotten() -> Non
     assert audit(book)[0] == Figures(events=6, strict=4, degraded=1)
     silent = book._replace(orders=book.orders[2:], answers=book.answers)
     assert audit(silent)[1].unaccounted == ["e4"]
+
+
+def test_for_want_of_history_nobody_is_banned() -> None:
+    """Who has two offences is dealt with as if the second were the first; a ban is no milder way to do it."""
+    milder, banned = (
+        without("retract4")._replace(orders=(*ORDERS[:2], order(2, name, "a1", "e4", 4), ORDERS[3]))
+        for name in ("mute4", "ban4")
+    )
+    assert audit(milder)[1] == Findings([], ["retract4"], [], [], ["mute4"], [])
+    assert audit(milder._replace(forgotten=True))[0] == Figures(events=6, strict=4, degraded=1)
+    assert audit(banned._replace(forgotten=True))[1] == Findings([], [], [], [], ["ban4"], [])
+    assert audit(banned._replace(forgotten=True, banned=frozenset({"a1"})))[0].clean
+
+
+def test_a_bug_that_was_planted_makes_a_dead_letter_an_outcome_and_no_other_does() -> None:
+    felled = LETTER._replace(place=Place("dead", 0, 1), source=Place(*CHAT, 2), reason="processing_error")
+    book = BOOK._replace(papers=(), dead=(LETTER, felled), looks=())
+    assert audit(book)[1].unaccounted == ["e2"]
+    assert audit(book._replace(buggy=True))[0] == Figures(events=6, strict=4, degraded=1)
+    refused = felled._replace(reason="schema")
+    assert audit(book._replace(buggy=True, dead=(LETTER, refused)))[1].unaccounted == ["e2"]
 
 
 def test_an_event_published_twice_may_name_either_place() -> None:
@@ -251,17 +285,86 @@ def test_records_are_keyed_and_strewn_with_bad_ones() -> None:
         decode_event(one.value, one.key)
 
 
+def test_some_clocks_are_an_hour_or_a_day_off_and_the_first_is_right() -> None:
+    chat = made(7, 400, 500, TS)
+    off = astray(chat, 0.25, 7)
+    by = [after.ts - before.ts for before, after in zip(chat, off, strict=True)]
+    assert off == astray(chat, 0.25, 7)
+    assert by[0] == 0
+    assert {abs(ms) for ms in by} == {0, 3_600_000, 86_400_000}
+    assert 50 < sum(ms != 0 for ms in by) < 150
+
+
+def test_a_message_that_says_it_is_an_hour_old_may_be_acted_on_in_vain() -> None:
+    chat = [event("你好", n, account=f"a{n}") for n in range(2)]
+    off = [replace(chat[0], ts=chat[0].ts - 3_600_000), replace(chat[1], ts=chat[1].ts + 3_600_000)]
+    known = aged(asyncio.run(truth(rules(), chat)), chat, off)
+    assert {name for name, one in known.expected.items() if one.late} == {"e0"}
+    late = {**BOOK.expected, "e1": MUTED._replace(late=True)}
+    assert audit(answered("mute1", "rejected")._replace(expected=late))[0].clean
+    assert audit(without("mute1")._replace(expected=late))[1].lost == ["mute1"]
+
+
+def test_what_wrong_clocks_change_for_others_is_said() -> None:
+    chat = [event("来我们区 现金", n, at_s=n, account=f"a{n}") for n in range(3)]
+    off = [chat[0], replace(chat[1], ts=chat[1].ts + 1), chat[2]]
+    known = asyncio.run(truth(rules(), chat))
+    free = known.expected | {"e2": Expected("e2", "a2")}
+    said = swayed(chat, off, known, known._replace(expected=free))
+    assert said.startswith("1 accounts have wrong clocks; of 2 messages of others that matter, 1 go free")
+    assert said.endswith("and 0 more do")
+
+
+def test_a_generation_is_read_from_the_brokers_own_notes() -> None:
+    """Bytes as Kafka 4.1 wrote them for a group `faults` of one member, cut after what is read."""
+    key = b"\0\2\0\x06faults"
+    value = b"\0\3\0\x08consumer\0\0\0\x07\0\x05range"
+    note = SimpleNamespace(key=key, value=value)
+    assert generation_of(note, "faults") == 7
+    assert generation_of(note, "others") is None
+    assert generation_of(SimpleNamespace(key=key, value=None), "faults") is None
+    assert generation_of(SimpleNamespace(key=b"\0\1\0\x06faults", value=value), "faults") is None
+
+
+def test_a_bug_strikes_one_call_in_a_thousand_while_its_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call = buggy(lambda: None, "judge")
+
+    def often() -> None:
+        for _ in range(100_000):
+            call()
+
+    often()
+    for name, kind in KINDS.items():
+        (tmp_path / BUGS).write_text(name)
+        with pytest.raises(kind):
+            often()
+
+
+def test_bugs_are_planted_where_a_worker_looks_for_its_parts() -> None:
+    code = "from bench.faults.buggy import infest; from streams import worker; infest(); print(worker.KafkaOutbox)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "BuggyOutbox" in told.stdout
+
+
 def test_the_table_names_each_fault_once() -> None:
     ids = [fault.id for fault in FAULTS]
     assert len(set(ids)) == len(ids)
     assert all(fault.full for fault in FAULTS)
 
 
-def through(story: Callable[[Proxy, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
-    """Run `story` with a proxy before a server that echoes, and a connection through it."""
+def through(
+    story: Callable[[Proxy, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    heard: asyncio.Event | None = None,
+) -> None:
+    """Run `story` with a proxy before a server that echoes what it has `heard`, and a connection through it."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
+            if heard:
+                heard.set()
             writer.write(data)
         writer.close()
 
@@ -287,6 +390,20 @@ def test_a_proxy_hands_over_late_what_it_held_back() -> None:
         assert await asyncio.wait_for(reader.readexactly(3), 5) == b"two"
 
     through(story)
+
+
+def test_a_proxy_can_pass_what_is_said_and_keep_the_answer() -> None:
+    async def story(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proxy.deafen()
+        writer.write(b"heard")
+        await asyncio.wait_for(heard.wait(), 5)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(5), 0.2)
+        proxy.speak()
+        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"heard"
+
+    heard = asyncio.Event()
+    through(story, heard)
 
 
 def test_a_proxy_is_as_slow_as_it_is_told() -> None:

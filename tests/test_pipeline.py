@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -103,10 +104,11 @@ class Desk:
         self.metrics = Metrics()
         self.health = Health()
         self.moderator = Moderator(rules())
-        self.now = TS + 1000
+        self.now, self.seconds = TS + 1000, 0.0
         self.pipeline = Pipeline(
             self.moderator, self.store, self.post, TOPICS, self.metrics, self.health,
             past=past, drain=drain, signing=signing, now_ms=lambda: self.now,
+            clock=lambda: time.monotonic() + self.seconds,
         )  # fmt: skip
 
     def chat(self, *records: Record, fresh: bool = True) -> None:
@@ -169,6 +171,21 @@ def test_a_bug_met_by_one_message_loses_neither_it_nor_the_next() -> None:
     desk = Desk()
     desk.pipeline.moderator = Broken(rules())
     desk.chat(record(event("炸")), record(event(SPAM, 1, level=3), 1))
+    assert desk.outcomes() == {"act": 1, "dead_letter": 1}
+    assert dict(desk.post.of(TOPICS.dead_letters)[0].headers)["reason"] == b"processing_error"
+
+
+class Heavy(bytes):
+    """A value that exhausts whoever reads it."""
+
+    def count(self, *_: object) -> int:
+        raise MemoryError
+
+
+def test_a_bug_in_reading_one_record_is_a_dead_letter_too() -> None:
+    desk = Desk()
+    good = record(event(SPAM, level=3), 1)
+    desk.chat(good._replace(offset=0, value=Heavy(good.value or b"")), good)
     assert desk.outcomes() == {"act": 1, "dead_letter": 1}
     assert dict(desk.post.of(TOPICS.dead_letters)[0].headers)["reason"] == b"processing_error"
 
@@ -264,6 +281,35 @@ def test_without_a_ledger_messages_go_but_nobody_is_muted_and_it_is_said() -> No
     assert desk.counted("degraded") == 0
     [retract] = desk.post.actions()
     assert asyncio.run(desk.store.find(retract.action_id, "a1")) == retract  # what waited was written
+
+
+class Numb(Store):
+    """A ledger whose first answer comes while the worker is stopped for `stopped` seconds: it sees a timeout."""
+
+    def __init__(self, stopped: float) -> None:
+        super().__init__()
+        self.desk = Desk(store=self)
+        self.stopped, self.asked = stopped, 0
+
+    async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:
+        self.asked += 1
+        self.away = self.asked == 1 or self.stopped == 0
+        self.desk.seconds += self.stopped if self.asked == 1 else 1
+        return await super().strike(strikes)
+
+
+def test_a_worker_that_was_stopped_asks_again_before_it_judges_without_a_ledger() -> None:
+    numb = Numb(9.0)
+    numb.desk.chat(record(event(SPAM, level=3)))
+    assert numb.asked == 2
+    assert [a.degraded for a in numb.desk.post.actions()] == [False, False]
+
+
+def test_a_ledger_that_stays_away_is_waited_for_no_longer_than_patience_lasts() -> None:
+    gone = Numb(0.0)
+    gone.desk.chat(record(event(SPAM, level=3)))
+    assert gone.asked <= 3
+    assert [a.degraded for a in gone.desk.post.actions()] == [True]
 
 
 def test_what_one_batch_could_not_record_another_does_not_forget() -> None:

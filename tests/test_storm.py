@@ -38,8 +38,8 @@ def test_a_worker_without_what_it_needs_says_little_and_leaves_in_time(dead: str
             port, metrics_port = free_ports()
             for name in ("broker", "store"):
                 (tmp_path / name).mkdir()
-            broker = stack.enter_context(servers.ending(servers.tansu(tmp_path / "broker", port)))
-            store = stack.enter_context(servers.ending(servers.valkey(tmp_path / "store")))
+            [broker] = stack.enter_context(servers.ending([servers.tansu(tmp_path / "broker", port)]))
+            [store] = stack.enter_context(servers.ending([servers.valkey(tmp_path / "store")]))
             await asyncio.gather(broker.listening(), store.listening())
             kafka = f"kafka://127.0.0.1:{port}"
             settings = Settings.load({"kafka": kafka, "partitions": 4}, env_file=None)

@@ -681,6 +681,27 @@ def test_no_standby_replicas_would_switch_to_round_robin(standbys: int, round_ro
     run(story())
 
 
+@pytest.mark.parametrize(("member", "commits"), [(3, True), (-1, False), (4, False)])
+def test_only_a_member_of_the_group_commits_and_only_once_it_knows_its_generation(member: int, commits: bool) -> None:
+    committed: list[object] = []
+
+    async def commit(offsets: object) -> None:
+        committed.append(offsets)
+
+    async def story() -> None:
+        app = make_app()
+        app._producer = Silent()
+        app.consumer_generation_id = 3
+        thread = app.consumer._thread
+        group = SimpleNamespace(generation=member)
+        thread._consumer = SimpleNamespace(_coordinator=group, commit=commit, assignment=lambda: {FOUR[0]})
+        assert await thread._commit({FOUR[0]: 5}) is commits
+        assert len(committed) == commits
+        thread.thread_loop.close()
+
+    run(story())
+
+
 # -- on a real broker: a worker is killed in the middle
 
 

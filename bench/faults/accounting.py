@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from moderation.errors import DeadReason
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -79,6 +81,7 @@ class Dead(NamedTuple):
     place: Place
     source: Place
     value: bytes | None
+    reason: str = ""
 
 
 class Answer(NamedTuple):
@@ -91,13 +94,17 @@ class Answer(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What an uninterrupted run makes of an event: the ids of its actions and of its case."""
+    """What an uninterrupted run makes of an event: the ids of its actions and of its case.
+
+    `late` = by its own time it is so old that the game rejects its actions.
+    """
 
     event_id: str
     account: str
     actions: frozenset[str] = frozenset()
     cases: frozenset[str] = frozenset()
     strict: bool = True
+    late: bool = False
 
 
 class Look(NamedTuple):
@@ -108,7 +115,12 @@ class Look(NamedTuple):
 
 
 class Book(NamedTuple):
-    """Everything known of a run. `committed` is of its end; `does` what the reference does to accounts not strict."""
+    """Everything known of a run. `committed` is of its end; `does` what the reference does to accounts not strict.
+
+    `banned` = whom the reference bans. `buggy` = the worker was given bugs: a dead letter that says so is an outcome,
+    too. `forgotten` = the store lost what it knew: an account with more than one offence may be dealt with as one with
+    fewer.
+    """
 
     sent: Sequence[Sent]
     expected: Mapping[str, Expected]
@@ -119,6 +131,9 @@ class Book(NamedTuple):
     committed: Mapping[Lane, int] = {}
     looks: Sequence[Look] = ()
     does: Mapping[str, frozenset[str]] = {}
+    banned: frozenset[str] = frozenset()
+    buggy: bool = False
+    forgotten: bool = False
 
 
 class Figures(Struct, frozen=True):
@@ -188,15 +203,22 @@ def audit(book: Book) -> tuple[Figures, Findings]:
 def unaccounted(book: Book) -> set[str]:
     """Return records that were neither committed nor answered for, and good ones that ended as dead letters."""
     letters = {(one.source, one.value) for one in book.dead}
-    buried = {one.source for one in book.dead}
+    felled = _felled(book)
+    buried = {one.source for one in book.dead} - felled
     said = _said(book)
     return {
         one.event_id or str(tuple(one.place))
         for one in book.sent
         if one.place.offset >= book.committed.get(one.place.lane, 0)
         or (one.event_id is None and (one.place, one.value) not in letters)
-        or (one.event_id is not None and (one.place in buried or _silent(book, one.event_id, said)))
+        or (one.event_id is not None and one.place in buried)
+        or (one.event_id is not None and one.place not in felled and _silent(book, one.event_id, said))
     }
+
+
+def _felled(book: Book) -> set[Place]:
+    """Return where good events stand that a bug we planted kept from being judged."""
+    return {one.source for one in book.dead if book.buggy and one.reason == DeadReason.PROCESSING_ERROR}
 
 
 def _silent(book: Book, event_id: str, said: set[str]) -> bool:
@@ -222,7 +244,7 @@ def lost(book: Book) -> set[str]:
     effective = {a.action_id for a in book.answers if a.status in IN_EFFECT}
     firm = [one for one in _wanted(book) if one.strict and one.account not in excused]
     missing = {name for one in firm for name in one.actions | one.cases if name not in there}
-    return missing | {name for one in firm for name in one.actions if name not in effective}
+    return missing | {name for one in firm for name in one.actions if not one.late and name not in effective}
 
 
 def doubled(book: Book) -> set[str]:
@@ -249,6 +271,12 @@ def ways(book: Book) -> list[str]:
     return [f"said in two ways: {', '.join(f'{name} {n}' for name, n in fields.most_common())}"] if fields else []
 
 
+def refused(book: Book) -> list[str]:
+    """Say why the game put actions not into effect, and how many."""
+    why = Counter(answer.status for answer in book.answers if answer.status not in IN_EFFECT)
+    return [f"not put into effect: {', '.join(f'{name} {n}' for name, n in why.most_common())}"] if why else []
+
+
 def _differing(said: Sequence[dict[str, Any]]) -> Iterator[str]:
     for field in {name for one in said for name in one}:
         if any(one.get(field) != said[0].get(field) for one in said):
@@ -256,11 +284,19 @@ def _differing(said: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def phantoms(book: Book) -> set[str]:
-    """Return ids of actions and cases about strict events that an uninterrupted run does not know."""
+    """Return ids of actions and cases about strict events that an uninterrupted run does not know.
+
+    Who is judged without history may be dealt with in another way, or for a later message, but nobody is banned whom
+    the reference never bans.
+    """
     excused = shaken(book)
-    said = [(o.event_id, o.action_id, o.account) for o in book.orders]
-    said += [(p.event_id, p.case_id, p.account) for p in book.papers]
-    return {name for event_id, name, account in said if _unknown(book, event_id, name, excused=account in excused)}
+    free = [o.account not in book.banned and o.does.startswith("ban") for o in book.orders]
+    said = [
+        (o.event_id, o.action_id, o.account in excused and not wrong)
+        for o, wrong in zip(book.orders, free, strict=True)
+    ]
+    said += [(p.event_id, p.case_id, p.account in excused) for p in book.papers]
+    return {name for event_id, name, mild in said if _unknown(book, event_id, name, excused=mild)}
 
 
 def _unknown(book: Book, event_id: str | None, name: str, *, excused: bool) -> bool:
@@ -355,7 +391,19 @@ def windows(book: Book) -> set[str]:
 def shaken(book: Book) -> set[str]:
     """Return accounts that were judged without history: nobody is muted then, and no strike is counted."""
     said = [*((o.account, o.degraded) for o in book.orders), *((p.account, p.degraded) for p in book.papers)]
-    return {account for account, degraded in said if degraded}
+    return {account for account, degraded in said if degraded} | _of_felled(book) | _with_history(book)
+
+
+def _of_felled(book: Book) -> set[str]:
+    felled = _felled(book)
+    return {book.expected[one.event_id].account for one in book.sent if one.place in felled and one.event_id}
+
+
+def _with_history(book: Book) -> set[str]:
+    if not book.forgotten:
+        return set()
+    offences = Counter(one.account for one in _wanted(book) if one.actions or one.cases)
+    return {account for account, count in offences.items() if count > 1}
 
 
 def _wanted(book: Book) -> Iterator[Expected]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from msgspec.structs import replace
 
 from bench.faults.accounting import Lane, Place, Sent
 from console.traffic import Traffic
@@ -27,6 +28,8 @@ ABUSE: Final = 0.25
 PLAYERS_PER_RATE: Final = 60
 #: How often a producer of ours gathers its records, in seconds.
 TICK_S: Final = 0.02
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
 _ID: Final = b'"event_id":"bad"'
 
 
@@ -44,6 +47,16 @@ def made(seed: int, count: int, rate: float, start_ms: int) -> list[ChatEvent]:
     players = int(rate * PLAYERS_PER_RATE)
     traffic = Traffic(seed, players=players, start_ms=start_ms, rate=rate, spam_share=ABUSE)
     return [line.event for line in traffic.take(count)]
+
+
+def astray(events: Sequence[ChatEvent], share: float, seed: int) -> list[ChatEvent]:
+    """Set the clock of a share of events an hour or a day ahead or behind; the first stays, times count from it."""
+    random = Random(seed)  # noqa: S311  strewn, not secret
+    return [events[0], *(_astray(one, random) if random.random() < share else one for one in events[1:])]
+
+
+def _astray(event: ChatEvent, random: Random) -> ChatEvent:
+    return replace(event, ts=event.ts + random.choice((-1, 1)) * random.choice((_HOUR_MS, _DAY_MS)))
 
 
 def records(events: Sequence[ChatEvent], topics: Topics, bad_share: float, seed: int, *, twice: bool) -> list[Record]:

@@ -12,7 +12,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from bench.faults.servers import leash
 from streams.embedded import free_ports
@@ -27,9 +27,24 @@ _ROOT: Final = Path(__file__).parent.parent.parent
 _NOISE: Final = re.compile(r"never retrieved|Task was destroyed|exception performing seek|\"level\": ?\"critical\"")
 
 
-#: What a worker is run by, and what the control is.
-WORKER: Final = (str(Path(sys.executable).parent / "qingliu"), "worker")
-NAIVE: Final = (sys.executable, "-m", "bench.faults.naive")
+#: The library of the Debian package libfaketime; None where it is not there.
+FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+#: In a worker's working directory: how far the clock of one with a bad clock is off, as libfaketime reads it.
+CLOCK: Final = "clock"
+#: And while this is there, the bugs of a buggy one strike.
+BUGS: Final = "bugs"
+_WORKER: Final = (str(Path(sys.executable).parent / "qingliu"), "worker")
+#: What a worker is run by. A naive one is the control; a bad clock jumps, but what counts seconds does not.
+COMMANDS: Final = {
+    "real": _WORKER,
+    "naive": (sys.executable, "-m", "bench.faults.naive"),
+    "buggy": (sys.executable, "-m", "bench.faults.buggy"),
+    "bad clock": (
+        *("env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={CLOCK}", "FAKETIME_CACHE_DURATION=1"),
+        *("FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_RESET=1", *_WORKER),
+    ),
+}
+Kind = Literal["real", "naive", "buggy", "bad clock"]
 
 
 class Worker:
@@ -108,8 +123,8 @@ class Worker:
 class Crew:
     """The workers of one run. `ended` counts those that ended by themselves, `codes` are of those told to stop."""
 
-    def __init__(self, env: Mapping[str, str], home: Path, *, naive: bool = False) -> None:
-        self._command = NAIVE if naive else WORKER
+    def __init__(self, env: Mapping[str, str], home: Path, kind: Kind = "real") -> None:
+        self._command = COMMANDS[kind]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("QINGLIU_")}
         # the workers run the tree that this file is part of, wherever it is installed from
         self._env, self._home = {**clean, "PYTHONPATH": str(_ROOT), **env}, home

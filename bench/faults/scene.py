@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiokafka.errors import KafkaError
 
 from bench.faults import servers
-from bench.faults.accounting import Book, Figures, Findings, Look, audit, ways
-from bench.faults.chat import Load, made, records
+from bench.faults.accounting import Book, Figures, Findings, Look, audit, refused, ways
+from bench.faults.chat import Load, astray, made, records
 from bench.faults.crew import Crew
 from bench.faults.readback import Reader, lag
 from bench.faults.toxics import Proxy
-from bench.faults.truth import truth
+from bench.faults.truth import aged, swayed, truth
 from console.traffic import rebase
 from streams.applier import Applier, InMemoryGame, run
 from streams.settings import Settings
@@ -70,14 +70,25 @@ class Result(NamedTuple):
 
 
 class Scene:
-    """What a fault may touch. `looks` are taken right after a kill."""
+    """What a fault may touch. `home` is where the workers run; `looks` are taken right after a kill.
 
-    def __init__(self, broker: servers.Server, store: servers.Server, gates: tuple[Proxy, Proxy], crew: Crew) -> None:
-        self.broker, self.store, self.crew = broker, store, crew
+    `forgotten` is to be set by who has the store lose what it knew.
+    """
+
+    def __init__(
+        self,
+        brokers: Sequence[servers.Server],
+        store: servers.Server,
+        gates: tuple[Proxy, Proxy],
+        crew: Crew,
+        home: Path,
+    ) -> None:
+        self.brokers, self.broker, self.store, self.crew, self.home = brokers, brokers[0], store, crew, home
         self.to_broker, self.to_store = gates
-        self.kafka = f"127.0.0.1:{broker.port}"
-        self.settings = _settings()
+        self.kafka = _addresses(brokers)
+        self.settings = _settings(len(brokers))
         self.reader = Reader(self.kafka, self.settings.topics, PARTITIONS, self.settings.group_id)
+        self.forgotten = False
         self.looks: list[Look] = []
         self.remarks: list[str] = []
 
@@ -91,13 +102,22 @@ class Script(NamedTuple):
 
     events: Sequence[ChatEvent]
     known: Truth
+    remarks: Sequence[str] = ()
 
 
-async def script(plan: Plan, seed: int) -> Script:
-    """Make chat for a run and judge it: some seconds of work, and good for any number of runs on fresh servers."""
+async def script(plan: Plan, seed: int, strays: float = 0.0) -> Script:
+    """Make chat for a run and judge it: some seconds of work, and good for any number of runs on fresh servers.
+
+    Of a share of `strays` the clocks are off; who else is dealt with otherwise for that, is remarked.
+    """
     now = time.time_ns() // 1_000_000
     events = made(seed, int(plan.rate * plan.seconds), plan.rate, now)
-    return Script(events, await truth(plan.rules, events))
+    known = await truth(plan.rules, events)
+    if not strays:
+        return Script(events, known)
+    off = astray(events, strays, seed)
+    changed = await truth(plan.rules, off)
+    return Script(off, aged(changed, events, off), [swayed(events, off, known, changed)])
 
 
 async def play(fault: Fault, plan: Plan, home: Path, chat: Script) -> Result:
@@ -112,7 +132,8 @@ async def play(fault: Fault, plan: Plan, home: Path, chat: Script) -> Result:
         await _drained(scene, load)
         await scene.crew.end()
         book = await _book(scene, chat.known, load.sent)
-        return Result(*audit(book), *recovery, [*_remarks(scene), *ways(book)])
+        book = book._replace(buggy=fault.kind == "buggy")
+        return Result(*audit(book), *recovery, [*chat.remarks, *_remarks(scene), *ways(book), *refused(book)])
 
 
 async def _under_load(fault: Fault, scene: Scene, load: Load, todo: Sequence[Any], rate: float) -> tuple[float, int]:
@@ -177,35 +198,41 @@ class Watch:
 async def _scene(fault: Fault, plan: Plan, home: Path) -> AsyncIterator[Scene]:
     """Start the servers and a game server; everything is ended when the context is left."""
     async with AsyncExitStack() as stack:
-        ports = servers.broker_ports(apache=plan.jars is not None)
-        store = stack.enter_context(servers.ending(servers.valkey(home)))
-        to_broker = await stack.enter_async_context(Proxy(ports.proxied))
+        ports = [servers.broker_ports(apache=plan.jars is not None) for _ in range(fault.brokers)]
+        [store] = stack.enter_context(servers.ending([servers.valkey(home)]))
+        to_broker = await stack.enter_async_context(Proxy(ports[0].proxied))
         to_store = await stack.enter_async_context(Proxy(store.port))
-        broker = stack.enter_context(servers.ending(_broker(plan, home, ports, to_broker.port)))
-        await asyncio.gather(broker.listening(), store.listening())
-        # the embedded broker knows one address only: its own
-        kafka = to_broker.port if plan.jars else broker.port
-        crew = Crew(_env(plan, home, kafka, to_store.port), home, naive=fault.naive)
+        brokers = stack.enter_context(servers.ending(_brokers(plan, home, ports, to_broker.port)))
+        await asyncio.gather(store.listening(), *(one.listening() for one in brokers))
+        # the embedded broker knows one address only, its own; and of three each says where the others are
+        proxied = plan.jars and fault.brokers == 1
+        kafka = f"127.0.0.1:{to_broker.port}" if proxied else _addresses(brokers)
+        crew = Crew(_env(plan, home, kafka, to_store.port), home, fault.kind)
         stack.push_async_callback(crew.end)
-        scene = Scene(broker, store, (to_broker, to_store), crew)
+        scene = Scene(brokers, store, (to_broker, to_store), crew, home)
         await create_topics(scene.settings, f"kafka://{scene.kafka}")
         game = asyncio.create_task(_apply(scene))
         stack.push_async_callback(_cancelled, game)
         yield scene
 
 
-def _broker(plan: Plan, home: Path, ports: servers.Ports, advertised: int) -> servers.Server:
-    return servers.kafka(home, plan.jars, ports, advertised) if plan.jars else servers.tansu(home, ports.direct)
+def _brokers(plan: Plan, home: Path, ports: Sequence[servers.Ports], advertised: int) -> Sequence[servers.Server]:
+    return servers.kafka(home, plan.jars, ports, advertised) if plan.jars else [servers.tansu(home, ports[0].direct)]
 
 
-def _settings() -> Settings:
-    return Settings(topic_prefix="faults.", group_id="faults", partitions=PARTITIONS, _env_file=None)  # type: ignore[call-arg]
+def _addresses(brokers: Sequence[servers.Server]) -> str:
+    return ",".join(f"127.0.0.1:{one.port}" for one in brokers)
 
 
-def _env(plan: Plan, home: Path, kafka: int, store: int) -> dict[str, str]:
+def _settings(replication: int) -> Settings:
+    names = {"topic_prefix": "faults.", "group_id": "faults"}
+    return Settings(**names, partitions=PARTITIONS, replication=replication, _env_file=None)  # type: ignore[arg-type, call-arg]
+
+
+def _env(plan: Plan, home: Path, kafka: str, store: int) -> dict[str, str]:
     return {
         "TMPDIR": str(home),  # a killed worker cannot tidy up
-        "QINGLIU_KAFKA": f"kafka://127.0.0.1:{kafka}",
+        "QINGLIU_KAFKA": f"kafka://{kafka}",
         "QINGLIU_REDIS": f"redis://127.0.0.1:{store}/0",
         "QINGLIU_TOPIC_PREFIX": "faults.",
         "QINGLIU_GROUP_ID": "faults",
@@ -253,6 +280,8 @@ async def _book(scene: Scene, known: Truth, sent: Sequence[Sent]) -> Book:
         committed=await reader.committed(),
         looks=scene.looks,
         does=known.does,
+        banned=known.banned,
+        forgotten=scene.forgotten,
     )
 
 

@@ -1,10 +1,12 @@
 """Real servers on loopback that can be stopped, continued, killed and started again where they left off.
 
-The broker is Apache Kafka 4, one node in KRaft mode, its jars fetched once by Maven into the cache (XDG_CACHE_HOME).
+The broker is Apache Kafka 4 in KRaft mode, one node or three, its jars fetched once by Maven into the cache
+(XDG_CACHE_HOME).
 Where Maven or Java is missing it is the embedded broker (Tansu), which keeps nothing on disk: faults that kill a broker
 are left out then. The store is Valkey with an append-only file.
 
-Two ways lead to Kafka: a listener for us, and one that advertises the proxy's port to the workers.
+Two ways lead to Kafka: a listener for us, and one that advertises the proxy's port to the workers. Where there
+are three nodes the workers take ours: three proxies would tell nothing that one does not.
 """
 
 from __future__ import annotations
@@ -12,18 +14,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streams.embedded import STOP_WITHIN, find_servers, free_ports
+from streams.embedded import STOP_WITHIN, find_servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 KAFKA: Final = "4.1.2"
 READY_WITHIN_S: Final = 60.0
@@ -40,19 +44,29 @@ _POM: Final = f"""\
 </project>
 """
 
-#: Short sessions are allowed and a group does not wait for late members: faults take seconds here, not minutes.
+#: Below those that systems give to outgoing connections.
+QUIET_PORTS: Final = range(20_000, 32_000)
+#: Partitions of Kafka's own topic of commits.
+OFFSETS: Final = 4
+#: Short sessions are allowed, a group does not wait for late members, a dead broker is missed soon and leads again soon
+#: after it is back: faults take seconds here, not minutes.
 _PROPERTIES: Final = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={node}
+controller.quorum.voters={voters}
 listeners=DIRECT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxied},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=DIRECT://127.0.0.1:{direct},PROXIED://127.0.0.1:{advertised}
 inter.broker.listener.name=DIRECT
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
+offsets.topic.replication.factor={nodes}
+offsets.topic.num.partitions={offsets}
+min.insync.replicas={in_sync}
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=1000
+leader.imbalance.check.interval.seconds=2
+leader.imbalance.per.broker.percentage=0
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
@@ -111,8 +125,16 @@ class Server:
 
     def end(self) -> None:
         """Ask it to end, insist after STOP_WITHIN."""
+        self.ask()
+        self.await_end()
+
+    def ask(self) -> None:
+        """Ask it to end."""
         self.go_on()
         self.process.terminate()
+
+    def await_end(self) -> None:
+        """Wait until it has ended, and insist after STOP_WITHIN."""
         try:
             self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
@@ -147,14 +169,40 @@ class Ports(NamedTuple):
 
 def broker_ports(*, apache: bool) -> Ports:
     """Return free ports; the embedded broker has one listener for all."""
-    (direct, proxied), (controller, _) = free_ports(), free_ports()
+    direct, proxied, controller = (_quiet_port() for _ in Ports._fields)
     return Ports(direct, proxied, controller) if apache else Ports(direct, direct, direct)
 
 
-def kafka(home: Path, jars: Path, ports: Ports, advertised: int) -> Server:
-    """Format a log directory and start Apache Kafka; to workers it says that it is at port `advertised`."""
+def _quiet_port() -> int:
+    """Return a port that no outgoing connection takes while its broker is not there: seconds, with three to start."""
+    while True:
+        port = secrets.choice(QUIET_PORTS)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+
+
+def kafka(home: Path, jars: Path, nodes: Sequence[Ports], advertised: int) -> list[Server]:
+    """Format log directories and start Apache Kafka, nodes 1, 2 and so on, each a broker and a controller.
+
+    The proxied listener says to workers that it is at port `advertised`. With three nodes each record is on all of
+    them, and must be on two to be acknowledged.
+    """
+    count = len(nodes)
+    whole = {
+        "nodes": count,
+        "in_sync": min(2, count),
+        "offsets": OFFSETS,
+        "voters": ",".join(f"{number}@127.0.0.1:{ports.controller}" for number, ports in enumerate(nodes, 1)),
+        "advertised": advertised,
+    }
+    return [_node(home / f"broker-{node}", jars, ports, whole | {"node": node}) for node, ports in enumerate(nodes, 1)]
+
+
+def _node(home: Path, jars: Path, ports: Ports, properties: Mapping[str, object]) -> Server:
+    home.mkdir()
     java, settings = shutil.which("java") or "java", home / "server.properties"
-    settings.write_text(_PROPERTIES.format(**ports._asdict(), advertised=advertised, data=home / "log"))
+    settings.write_text(_PROPERTIES.format(**ports._asdict(), **properties, data=home / "log"))
     on = [java, "-cp", f"{jars}/*"]
     tool = [*on, "kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(settings)]
     subprocess.run(tool, check=True, capture_output=True, env=_ENV)
@@ -172,7 +220,7 @@ def tansu(home: Path, port: int) -> Server:
 
 def valkey(home: Path) -> Server:
     """Start a store that writes every command to its file before it answers."""
-    port, _ = free_ports()
+    port = _quiet_port()
     command = [find_servers()[1], "--bind", "127.0.0.1", "--port", str(port), "--dir", str(home), "--save", ""]
     return Server([*command, "--appendonly", "yes", "--appendfsync", "always"], port, home / "store.log")
 
@@ -208,9 +256,12 @@ def _fetched(cache: Path, tell: Callable[[str], None]) -> bool:
 
 
 @contextlib.contextmanager
-def ending(server: Server) -> Iterator[Server]:
-    """Give a server while the context is open; it is ended in any case."""
+def ending(servers: Sequence[Server]) -> Iterator[Sequence[Server]]:
+    """Give servers while the context is open; they are ended in any case, all at the same time."""
     try:
-        yield server
+        yield servers
     finally:
-        server.end()
+        for server in servers:
+            server.ask()
+        for server in servers:
+            server.await_end()

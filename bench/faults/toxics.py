@@ -25,8 +25,8 @@ class Proxy:
     def __init__(self, target_port: int) -> None:
         self.delay_s = 0.0
         self._target_port = target_port
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._to, self._back = asyncio.Event(), asyncio.Event()
+        self.speak()
         self._links: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
@@ -36,16 +36,22 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self._flowing.set()
+        self.speak()
         self.reset()
 
     def silence(self) -> None:
         """Hold everything back, in both directions, until `speak`."""
-        self._flowing.clear()
+        self._to.clear()
+        self.deafen()
+
+    def deafen(self) -> None:
+        """Hold back what the server says, until `speak`; what is said to it passes."""
+        self._back.clear()
 
     def speak(self) -> None:
         """Hand over what was held back, and go on."""
-        self._flowing.set()
+        self._to.set()
+        self._back.set()
 
     def reset(self) -> None:
         """Reset every connection that is open."""
@@ -62,15 +68,15 @@ class Proxy:
             return
         self._links |= {writer, there}
         try:
-            await asyncio.gather(self._carry(reader, there), self._carry(there_reader, writer))
+            await asyncio.gather(self._carry(reader, there, self._to), self._carry(there_reader, writer, self._back))
         finally:
             self._links -= {writer, there}
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await asyncio.sleep(self.delay_s)
-                await self._flowing.wait()
+                await flowing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()

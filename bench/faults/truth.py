@@ -39,10 +39,11 @@ _MANY: Final = 16
 
 
 class Truth(NamedTuple):
-    """Outcomes by event, and what is done to the accounts that are not strict."""
+    """Outcomes by event, what is done to the accounts that are not strict, and who is banned."""
 
     expected: dict[str, Expected]
     does: dict[str, frozenset[str]]
+    banned: frozenset[str] = frozenset()
 
 
 async def truth(rules: RuleSet, events: Sequence[ChatEvent]) -> Truth:
@@ -53,7 +54,27 @@ async def truth(rules: RuleSet, events: Sequence[ChatEvent]) -> Truth:
     outcomes = await _outcomes(rules, findings)
     known = {o.judgement.event_id: o for o in outcomes}
     expected = {e.event_id: _expected(e, known.get(e.event_id), strict=_account(e) not in loose) for e in events}
-    return Truth(expected, _done(outcomes, loose))
+    actions = [action for outcome in outcomes for action in outcome.judgement.actions]
+    banned = frozenset(action.target.account_id for action in actions if action.action == "ban")
+    return Truth(expected, _done(outcomes, loose), banned)
+
+
+def aged(known: Truth, events: Sequence[ChatEvent], off: Sequence[ChatEvent]) -> Truth:
+    """Mark events whose clocks are behind: an hour is more than an action may be late."""
+    behind = {other.event_id for event, other in zip(events, off, strict=True) if other.ts < event.ts}
+    return known._replace(expected=known.expected | {name: known.expected[name]._replace(late=True) for name in behind})
+
+
+def swayed(events: Sequence[ChatEvent], off: Sequence[ChatEvent], known: Truth, changed: Truth) -> str:
+    """Say what clocks that are `off` change for those whose clocks are right: nothing, if all is well."""
+    strays = {_account(event) for event, other in zip(events, off, strict=True) if event != other}
+    others = [one for one in events if _account(one) not in strays]
+    told = known.expected, changed.expected
+    matter = [{e.event_id for e in others if one[e.event_id].actions | one[e.event_id].cases} for one in told]
+    return (
+        f"{len(strays)} accounts have wrong clocks; of {len(matter[0])} messages of others that matter, "
+        f"{len(matter[0] - matter[1])} go free for that, and {len(matter[1] - matter[0])} more do"
+    )
 
 
 def does(action: Action) -> str:
