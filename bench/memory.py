@@ -60,6 +60,7 @@ class Record(NamedTuple):
     topic: str = TOPICS.world
     partition: int = 0
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 0
 
 
 class Nowhere:

@@ -36,6 +36,8 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None: ...  # noqa: D102
     @property
+    def timestamp(self) -> int: ...  # noqa: D102  ms; the broker's, on topics of `qingliu topics create`
+    @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 

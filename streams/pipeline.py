@@ -205,10 +205,17 @@ class Pipeline:
         return self._dead(record, EventError(DeadReason.PROCESSING_ERROR, repr(bug)))
 
     async def _decide(self, judged: Sequence[Judged]) -> list[Outcome]:
-        """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word."""
+        """Decide on those in whom something was found; the rest, nearly all chat, is allowed without a word.
+
+        It is not earlier than the broker took the record: a clock that is behind would send mutes that have ended.
+        """
         now = self._now_ms()
         pending = [
-            Pending(j.finding, now, Source(j.record.topic, j.record.partition, j.record.offset))
+            Pending(
+                j.finding,
+                max(now, j.record.timestamp),
+                Source(j.record.topic, j.record.partition, j.record.offset),
+            )
             for j in judged
             if j.finding.hits or j.finding.handles
         ]

@@ -167,18 +167,10 @@ def test_a_dead_letter_keeps_every_byte_of_what_was_bad() -> None:
 
 
 def test_headers_send_nothing_anywhere_else() -> None:  # 47
-    class Headed(NamedTuple):
-        topic: str
-        partition: int
-        offset: int
-        key: bytes | None
-        value: bytes | None
-        headers: tuple[tuple[str, bytes], ...]
-
     bait = (("Faust-Ag-ReplyTo", b"stolen"), ("Faust-Ag-CorrelationId", b"1"), ("\udcff", b"\xff"))
     plain = record(event(SPAM, level=3))
     desk = Desk()
-    asyncio.run(desk.pipeline.chat([Headed(TOPICS.world, 0, 0, plain.key, plain.value, bait)], lambda: True))
+    asyncio.run(desk.pipeline.chat([plain._replace(headers=bait)], lambda: True))
     assert {letter.topic for letter in desk.post.sent} == {TOPICS.enforcement}
     assert not any(name.startswith("Faust") for letter in desk.post.sent for name, _ in letter.headers)
 

@@ -43,6 +43,7 @@ class Record(NamedTuple):
     topic: str = TOPICS.world
     partition: int = 0
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 0
 
 
 def record(e: ChatEvent, offset: int = 0) -> Record:
@@ -438,3 +439,10 @@ def test_only_what_was_missed_is_heard_again() -> None:
     for offset in (0, 1, 2, 5, 3, 100):  # from the start, in order, over a transaction's marker, again, after a gap
         desk.chat(record(event("你好", offset, at_s=offset), offset))
     assert tape.asked == [(4, 100)]
+
+
+def test_a_clock_that_is_behind_the_broker_ends_no_mute_before_it_begins() -> None:
+    desk = Desk()
+    desk.now = TS - 3_600_000
+    desk.chat(record(event(SPAM, level=3))._replace(timestamp=TS + 500))
+    assert {action.created_at for action in desk.post.actions()} == {TS + 500}
