@@ -30,7 +30,7 @@ from streams.settings import Topics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.letters import Record
+    from moderation.record import Record
     from streams.outbox import Letter
 
 RULES: Final = Path(__file__).parent.parent / "rules"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -30,7 +30,9 @@ from moderation.notes import Note, View
 from moderation.order import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+
+    from moderation.record import Record
 
 Role = Literal["enforcement", "commands", "cases", "acks", "appeals", "dead_letters", "audit"]
 Kind = Literal["action", "revert", "command", "case", "ack", "appeal", "dead_letter", "view", "rules", "unreadable"]
@@ -114,25 +116,6 @@ class Lost(Struct, frozen=True, tag_field="entry", tag="lost"):
 
 Entry = Opened | Recorded | Lost
 _entries: Final = msgspec.json.Decoder(Entry)
-
-
-class Record(Protocol):
-    """What the auditor reads of a Kafka record."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102  Kafka's own words
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
 class Places(dict[tuple[str, int], int]):

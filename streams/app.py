@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import faust
 import structlog
 
+from moderation.record import Record
 from streams.connection import ssl_context
-from streams.letters import Record
 from streams.pipeline import Fresh, Pipeline, Stale
 from streams.transport import BatchConsumer, BatchTransport, RawBatch
 

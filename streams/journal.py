@@ -12,7 +12,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from moderation.audit import Lost, Opened, Places, Record, Role, entry_of, recorded
+from moderation.audit import Lost, Opened, Places, Role, entry_of, recorded
 from moderation.chain import START, Broken, before, follow, seal
 from moderation.errors import SettingsError
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from msgspec import Struct
+
+    from moderation.record import Record
 
 #: A segment ends at so many bytes, or with the day (UTC) by the auditor's clock. Resuming reads one segment.
 SEGMENT_BYTES: Final = 64 * 2**20

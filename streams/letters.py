@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -11,34 +11,14 @@ from moderation.signature import HEADER, Signing, signature_of, signed
 from streams.outbox import Letter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from moderation.actions import Action, Case, Command
     from moderation.appeal import Appeal
     from moderation.errors import EventError
     from moderation.notes import Note
+    from moderation.record import Record
     from streams.settings import Topics
 
 _DETAIL_BYTES: Final = 256
-
-
-class Record(Protocol):
-    """What we read of a Kafka record."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102  Kafka's own words
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102  ms; the broker's, on topics of `qingliu topics create`
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
 class Letters(NamedTuple):

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from moderation.actions import Action, Command
     from moderation.appeal import Appeal
     from moderation.moderator import Moderator
+    from moderation.record import Record
     from streams.ledger import Ledger
-    from streams.letters import Letters, Record
+    from streams.letters import Letters
     from streams.listing import Page
     from streams.metrics import Metrics
     from streams.outbox import Letter

@@ -17,7 +17,7 @@ from streams.connection import connection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from streams.letters import Record
+    from moderation.record import Record
     from streams.settings import Settings
 
 log = structlog.get_logger()

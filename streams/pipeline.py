@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from moderation.decide import Finding, Outcome
     from moderation.events import ChatEvent
     from moderation.moderator import Moderator
+    from moderation.record import Record
     from moderation.ruleset import RuleSet
     from streams.health import Health
     from streams.ledger import Ledger
-    from streams.letters import Record
     from streams.metrics import Metrics
     from streams.outbox import Letter, Outbox
     from streams.past import Past
