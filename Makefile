@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: demo test check format lint types contracts bench detection cases faults faults-quick attacks memory clean
+.PHONY: fuzz demo test check format lint types contracts bench detection cases faults faults-quick attacks memory clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -51,6 +51,11 @@ contracts: .venv/ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@$(BIN)/uv sync --quiet --frozen --inexact --all-extras --python $(BIN)/python
 	@touch $@
+
+# Atheris has wheels for Linux only: it is no part of the locked environment.
+fuzz: .venv/ready
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python atheris==3.0.0
+	@$(BIN)/python -m bench.fuzz $(ARGS)
 
 clean:
 	rm -rf .venv
