@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from bench.faults.buggy import KINDS
 from bench.faults.crew import BUGS, CLOCK
+from bench.faults.reloads import reload
 from bench.faults.scene import SESSION_S, Scene
 
 if TYPE_CHECKING:
@@ -401,6 +402,7 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("F10b", "too few replicas for actions 5 s", demand_three, quick=0, apache=True, brokers=3),
     Fault("F11", "broker refuses dead letters 5 s", refuse_letters, quick=0, bad_share=0.05, apache=True),
     Fault("F13", "two workers stopped half the time, 10 s", hiccup, workers=2, apache=True),
+    Fault("F16", "new rules every 1.5 s, half broken", reload, quick=0),
     Fault("F17a", "one clock in a hundred an hour or day off", nothing, strays=0.01),
     Fault("F17b", "worker's clock jumps an hour, a day", turn_clock, kind="bad clock", quick=0),
     Fault("F18", "everything replayed", replay),

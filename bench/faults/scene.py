@@ -11,6 +11,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 from aiokafka.errors import KafkaError
 
 from bench.faults import servers
@@ -26,7 +27,7 @@ from streams.settings import Settings
 from streams.topics import create_topics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
     from pathlib import Path
 
     from bench.faults.accounting import Lane, Sent
@@ -89,6 +90,8 @@ class Scene:
         self.settings = _settings(len(brokers))
         self.reader = Reader(self.kafka, self.settings.topics, PARTITIONS, self.settings.group_id)
         self.forgotten = False
+        #: The hashes that actions may name; any, where none is here.
+        self.rulesets: set[str] = set()
         self.looks: list[Look] = []
         self.remarks: list[str] = []
 
@@ -132,6 +135,7 @@ async def play(fault: Fault, plan: Plan, home: Path, chat: Script) -> Result:
         await _drained(scene, load)
         await scene.crew.end()
         book = await _book(scene, chat.known, load.sent)
+        _under_these_rules(book, scene.rulesets and scene.rulesets | {plan.rules.hash})
         book = book._replace(buggy=fault.kind == "buggy")
         return Result(*audit(book), *recovery, [*chat.remarks, *_remarks(scene), *ways(book), *refused(book)])
 
@@ -283,6 +287,13 @@ async def _book(scene: Scene, known: Truth, sent: Sequence[Sent]) -> Book:
         banned=known.banned,
         forgotten=scene.forgotten,
     )
+
+
+def _under_these_rules(book: Book, rulesets: Collection[str]) -> None:
+    """Raise RuntimeError if an action names a rule set that nobody put in force."""
+    named = {msgspec.json.decode(order.value)["ruleset"] for order in book.orders} if rulesets else set()
+    if strange := named.difference(rulesets):
+        raise RuntimeError(f"actions name rule sets that nobody published: {sorted(strange)}")
 
 
 def _remarks(scene: Scene) -> list[str]:
