@@ -60,7 +60,7 @@ class Windows:
 
     def __init__(self, most: int = MOST_ENTRIES) -> None:
         self._most = most
-        self._entries = 0
+        self._entries = self._evicted = 0
         self._now = 1 << 62
         self.horizon_ms = HORIZON_MS
         self._timelines: OrderedDict[Hashable, Timeline] = OrderedDict()
@@ -69,6 +69,11 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self._timelines)
+
+    def evicted(self) -> int:
+        """Return how many timelines were dropped, since last asked, that a rule could still have counted on."""
+        evicted, self._evicted = self._evicted, 0
+        return evicted
 
     def add(self, key: Hashable, entry: Entry) -> Timeline:
         """Put `entry` on the timeline of `key` and return it, oldest first.
@@ -110,6 +115,7 @@ class Windows:
                 return
             self._entries -= len(timeline)
             del self._timelines[key]
+            self._evicted += recent
 
 
 def within(timeline: Timeline, ts: int, span_ms: int) -> Iterator[Entry]:

@@ -151,6 +151,9 @@ class Metrics(Catalogue):
         self.degraded = self._gauge("degraded", "1 while events are judged without history.")
         self.partitions = self._gauge("partitions", "Partitions this worker holds.")
         self.windows_senders = self._gauge("windows_senders", "Timelines whose recent messages are in memory.")
+        self.windows_evicted = self._counter(
+            "windows_evicted", "Timelines dropped for want of room that a rule could still have counted on."
+        )
         self.unrecorded_actions = self._gauge("unrecorded_actions", "Actions sent that the ledger does not know yet.")
         self.ruleset_reloads = self._counter(
             "ruleset_reloads", "Attempts to take a new rule set.", "result", of=[RELOADS]

@@ -321,6 +321,7 @@ class Pipeline:
         for channel, count in allowed.items():
             m.verdicts.labels("allow", NO_LABEL, channel).inc(max(0, count))
         m.windows_senders.set(len(self.moderator.windows))
+        m.windows_evicted.inc(self.moderator.windows.evicted())
         m.unrecorded_actions.set(len(self._unrecorded))
         if events:
             m.event_age_seconds.observe(max(0, now - events[0].ts) / 1000)

@@ -53,6 +53,7 @@ LABELS = {
     "appeals_open": set(),
     "appeals_overdue": set(),
     "windows_senders": set(),
+    "windows_evicted": set(),
 }
 OUTSIDE = {
     "acks": {"status"},

@@ -64,6 +64,24 @@ def test_past_the_bound_the_longest_silent_are_forgotten_first() -> None:
     assert "a0" not in windows._timelines
 
 
+def test_only_what_a_rule_could_still_count_on_is_said_to_be_evicted() -> None:
+    windows = Windows(most=3)
+    windows.horizon_ms = 1000
+    for number in range(3):
+        windows.add(f"old{number}", entry("m", T0, account=f"old{number}"))
+    for number in range(60):
+        windows.add("loud", entry(f"m{number}", T0 + number * 100))
+    windows.add("late", entry("m", T0 + 6000))
+    assert windows.evicted() > 0
+    assert windows.evicted() == 0, "since last asked"
+    calm = Windows()
+    calm.horizon_ms = 1000
+    for number in range(60):
+        calm.add(f"a{number}", entry("m", T0 + number * 1000))
+    assert len(calm) < 60
+    assert calm.evicted() == 0, "silence is no want of room"
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.integers(0, 9000)), max_size=200))
 def test_the_number_of_entries_is_known_and_bounded(calls: list[tuple[int, int, int]]) -> None:
     windows = Windows(most=40)

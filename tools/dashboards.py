@@ -111,7 +111,10 @@ MODERATION: Final[dict[str, Sequence[Panel]]] = {
             " / sum by (channel) (rate(qingliu_verdicts_total[$__rate_interval]))",
         }),
         Panel("Campaigns open 团伙", "none", {"open": "qingliu_campaigns_open"}),
-        Panel("Senders remembered 记住的发言人", "short", {"{{instance}}": "qingliu_windows_senders"}),
+        Panel("Senders remembered 记住的发言人", "short", {
+            "{{instance}}": "qingliu_windows_senders",
+            "{{instance}} dropped": "increase(qingliu_windows_evicted_total[5m])",
+        }),
     ),
     "What is done 做了什么": (
         Panel("Actions 指令", "ops", _rate("actions", "action, mode")),
