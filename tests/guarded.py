@@ -168,11 +168,17 @@ async def kafka(home: Path) -> Broker:
 
 def valkey(home: Path) -> Server:
     """Start a store that knows the users of deploy/acl/users.acl, and its admin."""
-    users = [line.replace("CHANGE-ME", password(line.split()[1])) for line in _acl_lines()]
-    (home / "users.acl").write_text("\n".join([*users, f"user admin on >{password('admin')} ~* &* +@all"]) + "\n")
+    users = store_users(home)
     port, _ = free_ports()
     command = [find_servers()[1], "--bind", "127.0.0.1", "--port", str(port), "--dir", str(home), "--save", ""]
-    return Server([*command, "--aclfile", str(home / "users.acl")], port, home / "store.log")
+    return Server([*command, "--aclfile", str(users)], port, home / "store.log")
+
+
+def store_users(home: Path) -> Path:
+    """Write the file of users, each with a password, and return where it is."""
+    users = [line.replace("CHANGE-ME", password(line.split()[1])) for line in _acl_lines()]
+    (home / "users.acl").write_text("\n".join([*users, f"user admin on >{password('admin')} ~* &* +@all"]) + "\n")
+    return home / "users.acl"
 
 
 def _acl_lines() -> Iterable[str]:
