@@ -6,6 +6,7 @@ the rest they tell.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -76,6 +77,15 @@ async def room(client: Client) -> Room:
         nodes = [await client.info("memory")]
     mosts = [int(one.get("maxmemory", 0)) for one in nodes]
     return Room(sum(int(one["used_memory"]) for one in nodes), sum(mosts) if all(mosts) else 0, await client.dbsize())
+
+
+async def drop_idle(client: Client) -> None:
+    """Let go of connections that nobody uses right now; a cluster's client sees to its nodes by itself."""
+    from redis.asyncio.cluster import RedisCluster  # noqa: PLC0415  as above
+
+    if not isinstance(client, RedisCluster):
+        with suppress(OSError):
+            await client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _nodes(url: str) -> list[str]:

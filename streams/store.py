@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisClusterException, RedisError
 
 from moderation.errors import StoreUnavailable
-from streams.cluster import connect, room
+from streams.cluster import connect, drop_idle, room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from streams.cluster import Room
 
@@ -83,7 +83,7 @@ class Store:
         batch = list(commands)
         if not batch:
             return []
-        with self._guard():
+        async with self._guard():
             answers = await self._send(batch)
             if any(isinstance(answer, NoScriptError) for answer in answers):  # Redis is new, or was told to forget
                 for script in _SCRIPTS:
@@ -96,7 +96,7 @@ class Store:
 
     async def room(self) -> Room:
         """Ask how much there is in the store, and how much there may be. Raises StoreUnavailable."""
-        with self._guard():
+        async with self._guard():
             return await room(self._redis)
 
     async def close(self) -> None:
@@ -109,15 +109,19 @@ class Store:
                 pipe.execute_command(*command)
             return await pipe.execute(raise_on_error=False)
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn whatever Redis fails with into StoreUnavailable, and fail at once for a while after it."""
+    @asynccontextmanager
+    async def _guard(self) -> AsyncIterator[None]:
+        """Turn whatever Redis fails with into StoreUnavailable, and fail at once for a while after it.
+
+        Where one connection failed, those that wait in the pool may have, too: each would be another failure.
+        """
         if self._clock() < self._rests_until:
             raise StoreUnavailable("Redis failed a moment ago")
         try:
             yield
         except (RedisError, RedisClusterException, OSError) as exc:
             self._rests_until = self._clock() + self._rest_s
+            await drop_idle(self._redis)
             raise StoreUnavailable(meaning(exc)) from exc
 
 
