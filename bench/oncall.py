@@ -1,6 +1,8 @@
 """What on-call sees: a real Prometheus with our rules looks at a worker and an observer while things break.
 
-    .venv/bin/python -m bench.oncall        three faults, and when each alert fired and resolved
+    .venv/bin/python -m bench.oncall [SVG]     three faults, and when each alert fired and resolved
+
+With a file name, the first fault is drawn as the on-call dashboard would show it.
 
 The rules are those of deploy/prometheus with every duration divided by QUICKER: a fault takes seconds, not minutes, and
 Prometheus scrapes each second. No game server plays: that acks are missing is told, and true. Needs Debian's
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -29,12 +32,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from bench.faults import servers
+from bench.panels import Series, Span, draw
 from streams.embedded import free_ports
 from streams.settings import Settings
 from streams.topics import create_topics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 Deed = Callable[["Stage"], Awaitable[None]]
 ROOT: Final = Path(__file__).parent.parent
@@ -42,8 +46,11 @@ RULES: Final = ("recording.yaml", "alerts.yaml")
 QUICKER: Final = 30
 WITHIN_S: Final = 90.0
 PER_SECOND: Final = 50
+#: So much of what is usual is drawn before and after a fault.
+BEFORE_S: Final = 20
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LENGTH: Final = re.compile(r"(\[|for: |interval: |offset )(\d+)([smhd])\b")
+DASHBOARD: Final = ROOT / "deploy/grafana/dashboards/on-call.json"
 #: What the timeline tells of, besides alerts.
 SHOWN: Final[Mapping[str, str]] = {
     "processes that reach Kafka": "sum(qingliu_broker_up)",
@@ -128,12 +135,16 @@ class Stage:
     def _config(self) -> Path:
         for name in RULES:
             (self.home / name).write_text(quicker((ROOT / "deploy/prometheus" / name).read_text("utf-8")), "utf-8")
-        jobs = (("qingliu-worker", self.worker_port), ("qingliu-observer", self.observer_port))
+        jobs = (("worker", self.worker_port), ("observer", self.observer_port))
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": list(RULES),
             "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for job, port in jobs
+                {
+                    "job_name": f"qingliu-{name}",
+                    "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}}],
+                }
+                for name, port in jobs
             ],
         }
         path = self.home / "prometheus.yml"
@@ -179,6 +190,15 @@ class Stage:
                 found: Any = (await answer.json())["data"]["result"]
                 return float(found[0]["value"][1]) if found else None
         return None
+
+    async def over(self, query: str, start: float, end: float) -> Sequence[Series]:
+        """Return what a dashboard's query gives for each second of a span, as quick as the rules are."""
+        asked = quicker(query.replace("$__rate_interval", f"{4 * QUICKER}s"))
+        params = {"query": asked, "start": str(start), "end": str(end), "step": "1"}
+        async with self._http.get("/api/v1/query_range", params=params) as answer:
+            found: Any = (await answer.json())["data"]["result"]
+        values = ((one["metric"], [(at, float(value)) for at, value in one["values"]]) for one in found)
+        return [(labels, [(at, value) for at, value in points if isfinite(value)]) for labels, points in values]
 
     async def firing(self) -> set[str]:
         """Return the alerts that fire; note what changed."""
@@ -287,11 +307,24 @@ FAULTS: Final[dict[str, tuple[set[str], Deed, Deed]]] = {
 }
 
 
-async def main() -> None:
-    """Run all faults and print what was seen."""
+async def picture(made: Stage, told: Sequence[tuple[float, str]]) -> bytes:
+    """Draw the fault that was just told of, and what was before it."""
+    now = time.time()
+    broken = now - (time.monotonic() - made.since)
+    marks = [(broken + second, what) for second, what in told if what in ("broken", "mended")]
+    start = broken - BEFORE_S
+    return await draw(DASHBOARD, lambda query: made.over(query, start, now), Span(start, now, marks))
+
+
+async def main(drawn: Path | None) -> None:
+    """Run all faults and print what was seen; draw the first one into a file."""
     async with stage() as made:
+        await asyncio.sleep(BEFORE_S)
         for name in FAULTS:
             told = await made.through(name, look=name == "broker killed")
+            if drawn and name == "broker killed":
+                await asyncio.sleep(BEFORE_S)
+                await asyncio.to_thread(drawn.write_bytes, await picture(made, told))
             print(f"\n{name}\n\n| second | what the metrics told |\n|---|---|")
             for second, what in told:
                 print(f"| {second:.0f} | {what} |")
@@ -300,4 +333,4 @@ async def main() -> None:
 if __name__ == "__main__":
     if missing():
         sys.exit(missing())
-    asyncio.run(main())
+    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

@@ -102,6 +102,7 @@ def build_app(
         ("private", topics.private, work.chat),
         ("commands", topics.commands, work.commands),
     ):
+        metrics.received.labels(topic)  # there with 0: what first appears with a count is no increase to Prometheus
         _agent(app, name, topic, run)
     _tell(app, health, metrics)
     return app
