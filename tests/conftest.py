@@ -6,12 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from streams.embedded import Embedded
 from tests.valkey_cluster import Cluster, a_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# A test that asserts a time fails on a busy machine: no deadline for an example, and none for making one.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -217,7 +217,7 @@ async def _told(appeals: Appeals, deeds: list[tuple[str, int, int, int]]) -> lis
 
 
 @given(deeds=_deeds)
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_both_agree_whatever_is_opened_and_answered(
     embedded: Embedded, run: Run, deeds: list[tuple[str, int, int, int]]
 ) -> None:

@@ -420,7 +420,7 @@ async def _tell(campaigns: Campaigns, calls: list[Any], policy: CampaignPolicy) 
 
 
 @given(calls=_calls, policy=_policies)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_both_agree_and_nobody_is_due_twice(
     embedded: Embedded, run: Run, calls: list[Any], policy: CampaignPolicy
 ) -> None:

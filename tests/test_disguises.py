@@ -137,7 +137,7 @@ def test_a_technique_changes_every_line_and_keeps_something_to_read(technique: T
         assert all(disguised.messages)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**9), technique=st.sampled_from(TECHNIQUES))
 def test_what_is_hidden_is_a_valid_event(seed: int, technique: Technique) -> None:
     [(_, disguised)] = lines(technique, 1, seed)

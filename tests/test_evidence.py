@@ -116,7 +116,7 @@ def test_no_pack_is_written_over_another(log: Path, pack: Path) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_change_of_a_file_is_found(pack: Path, data: Any) -> None:
     names = sorted(str(file.relative_to(pack)) for file in pack.rglob("*") if file.is_file())
     name = data.draw(st.sampled_from([one for one in names if one != MANIFEST]))
@@ -155,7 +155,7 @@ def remade(pack: Path, lines: list[bytes]) -> Path:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_forger_who_mends_the_manifest_does_not_get_past_the_chain(log: Path, pack: Path, data: Any) -> None:
     lines = (pack / CHAIN).read_bytes().split(b"\n")[:-1]
     head = head_of(log).hash

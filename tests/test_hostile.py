@@ -271,7 +271,7 @@ def broken(draw: st.DrawFn, sources: Sequence[bytes]) -> bytes:
 FILES: Final = tuple(path.read_bytes() for path in sorted(DATA.glob("*.bin")) if 0 < path.stat().st_size < 4096)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.binary(max_size=300) | broken((CHAT,)) | broken(FILES), st.sampled_from((b"a1", None, b"", b"\xff")))
 def test_any_bytes_are_an_event_or_an_event_error(value: bytes, key: bytes | None) -> None:
     with bounded(), suppress(EventError):
@@ -280,7 +280,7 @@ def test_any_bytes_are_an_event_or_an_event_error(value: bytes, key: bytes | Non
         assert decode_event(value, keyed=False) == chat
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.none() | st.binary(max_size=300) | broken(ORDERS), st.sampled_from((b"a1", None, b"", b"\xff")))
 def test_any_bytes_are_a_command_or_an_event_error(value: bytes | None, key: bytes | None) -> None:
     with bounded(), suppress(EventError):
@@ -315,7 +315,7 @@ long_odd_text = st.builds(
 hostile_text = odd_text | long_odd_text | st.text(st.characters(), max_size=80)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(hostile_text)
 def test_any_text_folds_in_bounds_and_every_span_lies_inside_it(raw: str) -> None:
     with bounded():
@@ -328,13 +328,13 @@ def test_any_text_folds_in_bounds_and_every_span_lies_inside_it(raw: str) -> Non
     folded.text.encode()  # no half of a surrogate pair is left
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(hostile_text, min_size=1, max_size=6))
 def test_texts_fold_together_as_they_fold_alone(raws: list[str]) -> None:
     assert [one.text for one in fold_all(raws)] == [fold(raw).text for raw in raws]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(odd_text.map(lambda raw: fold(raw).text[:6]).filter(bool), max_size=12), hostile_text)
 def test_both_matchers_find_the_same_in_any_text(terms: list[str], raw: str) -> None:
     with bounded():
@@ -344,7 +344,7 @@ def test_both_matchers_find_the_same_in_any_text(terms: list[str], raw: str) -> 
 
 
 @pytest.mark.parametrize("compiled", [rules, disguised_rules])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(hostile_text, min_size=1, max_size=3), hostile_text, st.sampled_from((None, 1, 60)))
 def test_any_chat_is_judged_whoever_says_it(compiled: Any, texts: list[str], name: str, level: int | None) -> None:
     made: RuleSet = compiled()

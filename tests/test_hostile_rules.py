@@ -315,7 +315,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
     return name, raw
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(mutated())
 def test_any_rule_file_is_read_or_refused_with_its_place(change: tuple[str, bytes]) -> None:
     name, raw = change
@@ -334,7 +334,7 @@ def problems(files: Layer) -> list[tuple[str, int]]:
     return []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mutated())
 def test_any_rule_file_is_compiled_and_judges_or_is_refused(change: tuple[str, bytes]) -> None:
     name, raw = change

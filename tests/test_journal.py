@@ -202,7 +202,7 @@ def lines(where: Path) -> list[tuple[Path, int]]:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_alteration_is_found_where_it_is(log: Path, data: Any) -> None:
     path = data.draw(st.sampled_from(segments(log)))
     where = data.draw(st.integers(0, path.stat().st_size - 1))
@@ -219,7 +219,7 @@ def test_any_alteration_is_found_where_it_is(log: Path, data: Any) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_removal_swap_insertion_or_truncation_is_found(log: Path, data: Any) -> None:
     head, (path, at) = head_of(log).hash, data.draw(st.sampled_from(lines(log)))
     kept = path.read_bytes().split(b"\n")[:-1]

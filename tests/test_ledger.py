@@ -524,7 +524,7 @@ def _same_from_both(valkey: Valkey, run: Run, calls: list[list[Strike] | Strike]
 
 
 @given(calls=_calls)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_both_ledgers_agree_and_never_contradict_themselves(
     valkey: Valkey, run: Run, calls: list[list[Strike] | Strike]
 ) -> None:

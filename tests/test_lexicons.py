@@ -124,7 +124,7 @@ def test_a_class_that_is_written_on_one_line_is_refused_in_words() -> None:
         change("sell:\n  说明: 卖\n  terms: [出金, 代练]\n", Entry(1, "冬日券", "sell"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(min_size=1, max_size=20))
 def test_whatever_stands_in_a_cell_comes_back_as_that_term_or_is_refused(term: str) -> None:
     word = sheets.clean(term)

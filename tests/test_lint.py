@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from console import lint as linting
@@ -146,7 +146,6 @@ CONDITIONS: Final = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(CONDITIONS, CONDITIONS, st.sampled_from(("as they are", "both", "either", "not")))
 def test_what_follows_holds_wherever_that_it_follows_from_holds(a: Condition, b: Condition, made: str) -> None:
     pairs = {"both": (AllOf((a, b)), b), "either": (a, AnyOf((b, a))), "not": (NoneOf((a, b)), NoneOf((b,)))}

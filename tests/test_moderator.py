@@ -324,7 +324,7 @@ def test_action_ids_do_not_depend_on_the_rules() -> None:
 # -- whatever comes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=12), st.sampled_from(["world", "private", "horn"]))
 def test_any_texts_are_judged_and_spans_lie_inside_them(texts: list[str], channel: str) -> None:
     moderator = Moderator(rules())
@@ -334,7 +334,7 @@ def test_any_texts_are_judged_and_spans_lie_inside_them(texts: list[str], channe
             assert 0 <= span[0] <= span[1] <= len(text)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.sampled_from(["出金", "加Q", "7381920465", "738", "1920465", POACH, "哈哈", "看我名字"]), max_size=10)
 )
@@ -344,7 +344,7 @@ def test_judging_is_a_function_of_what_was_said_before(texts: list[str]) -> None
     assert one.judge(events) == other.judge(events)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(chats(), st.lists(st.integers(1, 5), max_size=8))
 def test_how_events_are_cut_into_batches_changes_nothing(chat: list[ChatEvent], sizes: list[int]) -> None:
     whole = Moderator(disguised_rules()).judge(chat)
@@ -354,7 +354,7 @@ def test_how_events_are_cut_into_batches_changes_nothing(chat: list[ChatEvent], 
     assert [f for at, end in pairwise((0, *ends)) for f in cut.judge(chat[at:end])] == whole
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(chats())
 def test_a_batch_that_comes_again_finds_nothing_it_did_not_find_before(chat: list[ChatEvent]) -> None:
     moderator = Moderator(disguised_rules())
@@ -363,7 +363,7 @@ def test_a_batch_that_comes_again_finds_nothing_it_did_not_find_before(chat: lis
         assert {(h.type, h.value) for h in again.handles} <= {(h.type, h.value) for h in first.handles}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(chats(most=6, gaps_ms=(1, 800, 5000)))
 def test_a_batch_of_moments_that_comes_again_finds_the_same(chat: list[ChatEvent]) -> None:
     moderator = Moderator(disguised_rules())

@@ -218,7 +218,7 @@ def test_a_number_that_stands_upright_over_several_messages_is_read() -> None:
     assert [(h.type, h.value, h.field) for h in found[2].handles] == [("qq", "738192046", "window")]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(10_000_000, 9_999_999_999).map(str).filter(lambda n: len(set(n)) > 4))
 def test_whatever_number_is_torn_in_two_is_read_whole(number: str) -> None:
     whole = handles(event(f"加QQ {number}"))[0]

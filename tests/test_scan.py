@@ -95,7 +95,7 @@ def differing(texts: Sequence[str], under: RuleSet) -> list[str]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batches)
 def test_a_text_is_read_alike_alone_and_among_others(texts: list[str]) -> None:
     assert differing(texts, disguised_rules()) == []
@@ -108,7 +108,7 @@ def test_real_looking_lines_are_read_alike_alone_and_among_others() -> None:
 # --- terms, handles, signs
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batches)
 def test_terms_found_at_once_are_those_found_one_by_one(texts: list[str]) -> None:
     under = disguised_rules()
@@ -134,7 +134,7 @@ def test_a_term_whose_characters_stand_alone_is_found(term: str, between: list[s
     assert term in {found for _, _, found in terms(text, "squeezed")}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batches)
 def test_handles_found_at_once_are_those_found_one_by_one(texts: list[str]) -> None:
     find = disguised_rules().finder.find
@@ -147,7 +147,7 @@ def test_real_looking_lines_hold_the_handles_found_one_by_one() -> None:
     assert sum(bool(text.handles) for text in texts) > 100
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batches)
 def test_a_mask_has_the_bit_of_everything_that_was_found(texts: list[str]) -> None:
     bits = disguised_rules().bits
@@ -208,7 +208,7 @@ def left_out(under: RuleSet, chat: Sequence[ChatEvent]) -> list[tuple[str, str]]
     return out
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(chats())
 def test_whatever_would_hit_is_a_candidate(chat: list[ChatEvent]) -> None:
     assert left_out(disguised_rules(), chat) == []
@@ -223,7 +223,7 @@ def all_tried() -> RuleSet:
     return exhaustive(RuleSet(read([disguised_layer()])))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(chats())
 def test_trying_every_rule_finds_nothing_more(chat: list[ChatEvent]) -> None:
     assert Moderator(disguised_rules()).judge(chat) == Moderator(all_tried()).judge(chat)
@@ -243,7 +243,7 @@ def plain() -> RuleSet:
     return load([disguised_layer()], plain=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(chats())
 def test_trie_and_jieba_find_what_the_fast_wheels_find(chat: list[ChatEvent]) -> None:
     assert Moderator(plain()).judge(chat) == Moderator(disguised_rules()).judge(chat)

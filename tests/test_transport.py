@@ -514,7 +514,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=STEPS)
 def test_no_interleaving_commits_past_a_record_that_nobody_acknowledged(steps: list[Step]) -> None:
     run(interleave(steps))

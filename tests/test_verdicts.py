@@ -225,7 +225,7 @@ def test_the_worker_and_the_command_line_act_alike_on_a_campaign(batch: int) -> 
     assert len({action.target.account_id for action in written}) == 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(chats())
 def test_the_worker_and_the_command_line_act_alike(chat: list[ChatEvent]) -> None:
     chat = [one for one in chat if _is_sent(one)]
