@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: A run ends before the topic does: on the last records a fetch waits for partitions that have no more.
 SHARE: Final = 0.9
+WITHIN_S: Final = 300.0
 _KIB: Final = 1024
 
 
@@ -43,12 +44,11 @@ async def measure(pair: Embedded, name: str, processes: int, commands: int, mess
     with tempfile.TemporaryDirectory(prefix="qingliu-") as home:
         crew = Crew(_environment(pair, name, processes, home), Path(home))
         try:
-            await asyncio.gather(*(crew.join() for _ in range(commands)))
-            before, began = await _judged(crew), time.perf_counter()
-            while (after := await _judged(crew)) < SHARE * messages:  # noqa: ASYNC110  other processes count
-                await asyncio.sleep(0.2)
-            rate = (after - before) / (time.perf_counter() - began)
-            return Figures(_memory(crew), rate)
+            for _ in range(commands):
+                await crew.hire()
+            first, began = await _beyond(crew, 0)
+            last, ended = await _beyond(crew, SHARE * messages)
+            return Figures(_memory(crew), (last - first) / (ended - began))
         finally:
             await crew.end()
 
@@ -69,16 +69,23 @@ def _environment(pair: Embedded, name: str, processes: int, home: str) -> dict[s
     }
 
 
-async def _judged(crew: Crew) -> float:
-    return sum([await _outcomes(worker) for worker in crew.workers])
+async def _beyond(crew: Crew, least: float) -> tuple[float, float]:
+    """Return how many messages have been judged once they are more than `least`, and when that was."""
+    async with asyncio.timeout(WITHIN_S):
+        while (judged := sum([await _outcomes(worker) for worker in crew.workers])) <= least:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return judged, time.perf_counter()
 
 
 async def _outcomes(worker: Worker) -> float:
-    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{worker.port}/metrics") as page:
-        families = text_string_to_metric_families(await page.text())
-        return sum(
-            sample.value for family in families if family.name == "qingliu_outcomes" for sample in family.samples
-        )
+    """Return how many messages a worker's processes have judged; none while they start."""
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{worker.port}/metrics") as page:
+            families = list(text_string_to_metric_families(await page.text()))
+    except aiohttp.ClientError:
+        return 0.0
+    outcomes = [family for family in families if family.name == "qingliu_outcomes"]
+    return sum(sample.value for family in outcomes for sample in family.samples)
 
 
 def _memory(crew: Crew) -> float:
