@@ -3,9 +3,10 @@
 A discrete-event simulation of what streams/app.py and streams/pipeline.py do, with costs from bench/costs.py:
 
     arrivals   Poisson by partition; its share of the rate comes from Zipf senders hashed to it
-    a core     takes the partitions with records in turn, a batch of at most 500; four in hand, of a partition one.
-               A batch takes its fixed cost and a gamma variate for its messages: mean and spread of one were measured,
-               and a sum of gammas is a gamma
+    a core     takes the partitions with records in turn, a batch of at most 500; four in hand, of a partition one, and
+               of a partition none sooner after the last than fetching took where it was measured. A batch takes its
+               fixed cost and a gamma variate for its messages: mean and spread of one were measured, and a sum of
+               gammas is a gamma
     a shard    one core, first come first served; a batch's operations go to the shards that their keys hash to
     a change   eager, as Faust's are: all partitions stand still, then those that have a new owner are heard again
                before they go on (streams/past.py), on the same core
@@ -129,6 +130,7 @@ class _Lane:
         self.waiting: deque[tuple[float, float, int]] = deque()
         self.seen_until = 0.0
         self.still_until = 0.0
+        self.fetched_at = 0.0
         self.to_hear = 0
         self.in_hand = False
 
@@ -208,7 +210,7 @@ class _Run:
             return
         for turn in range(len(core.lanes)):
             lane = core.lanes[(core.next + turn) % len(core.lanes)]
-            if not lane.in_hand and lane.still_until <= now and self._fill(lane, now):
+            if not lane.in_hand and max(lane.still_until, lane.fetched_at) <= now and self._fill(lane, now):
                 core.next = (core.next + turn + 1) % len(core.lanes)
                 self._take(now, core, lane)
                 return
@@ -241,6 +243,7 @@ class _Run:
                 lane.waiting.appendleft((between, until, messages - taken))
             room -= taken
         lane.in_hand = True
+        lane.fetched_at = now + self.costs.fetch_s
         core.in_hand += 1
         took = self._work(BATCH - room)
         core.busy += took
