@@ -1,4 +1,4 @@
-"""What forking workers saves: memory and messages a second of some that share the rules, and of as many that do not.
+"""What forking workers saves: memory and processor time of some that share the rules, and of as many that do not.
 
     python -m bench.processes [--processes 2] [--messages 40000] [--json]
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.costs import busy
 from bench.faults.crew import Crew
 from bench.stream import PREFIX, RULES, preload
 from streams.embedded import Embedded
@@ -33,9 +34,13 @@ _KIB: Final = 1024
 
 
 class Figures(NamedTuple):
-    """MiB of all processes after the work, those that only look after others among them; messages a second of all."""
+    """Of all processes, those that only look after others among them: MiB after the work, processor time a message.
+
+    Messages a second are by the clock, of all.
+    """
 
     mib: float
+    cpu_s: float
     rate: float
 
 
@@ -47,8 +52,9 @@ async def measure(pair: Embedded, name: str, processes: int, commands: int, mess
             for _ in range(commands):
                 await crew.hire()
             first, began = await _beyond(crew, 0)
+            before = _worked(crew)
             last, ended = await _beyond(crew, SHARE * messages)
-            return Figures(_memory(crew), (last - first) / (ended - began))
+            return Figures(_memory(crew), (_worked(crew) - before) / (last - first), (last - first) / (ended - began))
         finally:
             await crew.end()
 
@@ -89,8 +95,15 @@ async def _outcomes(worker: Worker) -> float:
 
 
 def _memory(crew: Crew) -> float:
-    pids = [pid for worker in crew.workers for pid in family(worker.process.pid)]
-    return sum(pss(pid) for pid in pids) / _KIB
+    return sum(pss(pid) for pid in _pids(crew)) / _KIB
+
+
+def _worked(crew: Crew) -> float:
+    return sum(busy(pid) for pid in _pids(crew))
+
+
+def _pids(crew: Crew) -> list[int]:
+    return [pid for worker in crew.workers for pid in family(worker.process.pid)]
 
 
 def family(pid: int) -> list[int]:
@@ -125,9 +138,9 @@ def main() -> None:
     args = parser.parse_args()
     found = asyncio.run(all_ways(args.processes, args.messages))
     if not args.json:
-        print(f"{'':<8}{'MiB':>8}{'messages/s':>12}")
+        print(f"{'':<8}{'MiB':>8}{'µs a message':>14}{'messages/s':>12}")
         for name, one in found.items():
-            print(f"{name:<8}{one.mib:>8.0f}{one.rate:>12,.0f}")
+            print(f"{name:<8}{one.mib:>8.0f}{one.cpu_s * 1e6:>14.0f}{one.rate:>12,.0f}")
     print(json.dumps({"processes": args.processes} | {name: one._asdict() for name, one in found.items()}))
 
 
