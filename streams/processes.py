@@ -15,11 +15,13 @@ import gc
 import json
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 from pydantic import SecretStr
@@ -53,6 +55,7 @@ def work_together(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], 
     Every process has `run` run what it does, turning errors into exit codes. Raises SettingsError or RuleSetRejected
     before any worker is started.
     """
+    signal.signal(signal.SIGTERM, _told)  # the arbiter takes over; until then, as process 1 we would not hear it
     gc.disable()  # what is freed before a fork is written to after it, by all: nothing is shared then
     listening = _listening(settings)
     home = Path(tempfile.mkdtemp(prefix="qingliu-"))
@@ -62,6 +65,10 @@ def work_together(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], 
     finally:
         listening.close()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _told(*_: object) -> NoReturn:
+    raise SystemExit(EX_OK)
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -181,7 +188,8 @@ async def _host(settings: Settings, say: int, lifeline: int) -> int:
     async with servers(settings) as (chosen, kafka, redis, pair):
         found = {"kafka": kafka, "redis": redis}
         found |= {name: getattr(chosen, name) for name in ("session_timeout_s", "heartbeat_s")}
-        os.write(say, json.dumps(found).encode())
+        with suppress(BrokenPipeError):  # who asked is gone already: its end is told below
+            os.write(say, json.dumps(found).encode())
         os.close(say)
         log.warning("embedded broker and store: nothing survives this process", kafka=kafka, redis=redis)
         ends: set[asyncio.Future[Any]] = {asyncio.ensure_future(stop.told.wait())}
