@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console import (
-    Unreachable,
     cli_appeals,
     cli_audit,
     cli_backtest,
@@ -24,6 +23,7 @@ from console import (
     cli_orders,
     cli_publish,
     cli_rules,
+    cli_worker,
 )
 from console.command import (
     FINDINGS,
@@ -58,6 +58,7 @@ app = typer.Typer(
 topics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=say("Kafka 主题", "Kafka topics."))
 app.add_typer(topics, name="topics")
 app.add_typer(cli_orders.app)
+app.add_typer(cli_worker.app)
 app.add_typer(cli_observe.app)
 app.add_typer(cli_appeals.appeals, name="appeals")
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
@@ -171,27 +172,6 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- operating
-
-
-@app.command(help=say("运行一个处理进程", "Run a worker until SIGTERM."))
-def worker(rules: Rules = None) -> None:
-    """Run a worker; without a broker or store in the settings, with embedded ones that keep nothing."""
-    import asyncio  # noqa: PLC0415
-
-    from aiokafka.errors import KafkaError  # noqa: PLC0415
-
-    from streams.logs import log_json  # noqa: PLC0415
-    from streams.worker import work  # noqa: PLC0415
-
-    settings = settings_of(rules)
-    log_json(settings.log_level)
-    try:
-        code = asyncio.run(work(settings))
-    except KafkaError as exc:  # once it runs, it waits for a broker that went away
-        from console.trouble import told  # noqa: PLC0415
-
-        raise Unreachable(asyncio.run(told(settings, exc))) from None
-    raise typer.Exit(code)
 
 
 @topics.command("create", help=say("建立缺少的主题", "Create the topics that are missing."))

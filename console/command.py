@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,6 +15,8 @@ from console.words import say
 from moderation.errors import QingliuError, RuleSetRejected, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
     from moderation.moderator import Moderator
@@ -30,14 +33,21 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, with errors told and turned into exit codes."""
-        try:
+        with exit_codes():
             return super().invoke(ctx)
-        except RuleSetRejected as exc:
-            raise _refused(exc) from None
-        except SettingsError as exc:
-            raise told(exc, USAGE) from None
-        except (Unreachable, StoreUnavailable) as exc:
-            raise told(exc, UNREACHABLE) from None
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Tell the errors that are the user's to mend, and raise typer.Exit with their exit code instead."""
+    try:
+        yield
+    except RuleSetRejected as exc:
+        raise _refused(exc) from None
+    except SettingsError as exc:
+        raise told(exc, USAGE) from None
+    except (Unreachable, StoreUnavailable) as exc:
+        raise told(exc, UNREACHABLE) from None
 
 
 def _refused(exc: RuleSetRejected) -> typer.Exit:
@@ -89,12 +99,12 @@ WhyShown = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("只预览，不执行", "Show what would be done."))]
 
 
-def settings_of(rules: list[Path] | None = None) -> Settings:
-    """Return the settings, with these rules in place of theirs. Raises SettingsError."""
+def settings_of(rules: list[Path] | None = None, *, processes: int | None = None) -> Settings:
+    """Return the settings, with what was given as a flag in place of theirs. Raises SettingsError."""
     from console.layers import directories  # noqa: PLC0415
     from streams.settings import Settings  # noqa: PLC0415
 
-    settings = Settings.load({"rules": tuple(rules) if rules else None})
+    settings = Settings.load({"rules": tuple(rules) if rules else None, "processes": processes})
     return settings.model_copy(update={"rules": directories(settings.rules)})
 
 

@@ -140,20 +140,29 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Serve the three pages while the context is open; gives the port, which matters where 0 was asked for.
 
+    A host "unix:PATH" is a socket at that path, which has no port: 0.
+
     There is no login: bind to a private interface. Raises SettingsError where the address cannot be had.
     """
     runner = web.AppRunner(_pages(health, registry), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await _site(runner, host, port).start()
         except OSError as exc:
             raise SettingsError(
                 f"cannot listen on QINGLIU_METRICS_HOST={host} QINGLIU_METRICS_PORT={port}: {exc.strerror}"
             ) from exc
-        yield runner.addresses[0][1]
+        address = runner.addresses[0]
+        yield 0 if isinstance(address, str) else address[1]
     finally:
         await runner.cleanup()
+
+
+def _site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+    if host.startswith("unix:"):
+        return web.UnixSite(runner, host.removeprefix("unix:"))
+    return web.TCPSite(runner, host, port)
 
 
 def _pages(health: Report, registry: CollectorRegistry) -> web.Application:

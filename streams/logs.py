@@ -97,9 +97,17 @@ class _Within(logging.Filter):
         return dropped is not None
 
 
-def log_json(level: str) -> None:
-    """Send structured logs, ours and the libraries', to stderr as JSON lines; no chat text is ever logged."""
+def log_json(level: str, process: int | None = None) -> None:
+    """Send structured logs, ours and the libraries', to stderr as JSON lines; no chat text is ever logged.
+
+    `process` stands in every line, where several write to one stderr.
+    """
+
+    def named(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return line if process is None else {**line, "process": process}
+
     shared: list[Any] = [
+        named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

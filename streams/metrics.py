@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from moderation.actions import Ack, ActionKind, Case, Label
 from moderation.errors import DeadReason
@@ -33,6 +34,19 @@ COMMAND_STATUSES: Final = (
 )  # fmt: skip
 RELOADS: Final = ("ok", "rejected")
 CANARIES: Final = ("answered", "lost", "unsent")
+
+#: Of several processes behind one port (streams/merge.py) these gauges are added up, and of these the lowest counts.
+#: Of all others it is the highest; counters and histograms are added up.
+ADDED: Final = frozenset({"qingliu_partitions", "qingliu_windows_senders", "qingliu_unrecorded_actions"})
+LOWEST: Final = frozenset(
+    {
+        "qingliu_broker_up",
+        "qingliu_store_up",
+        "qingliu_rules_revision",
+        "qingliu_ruleset_loaded_timestamp_seconds",
+        "process_max_fds",
+    }
+)
 
 _LABELS: Final = (*get_args(Label), NO_LABEL)
 # The objective is 20 ms at the median and 100 ms at the 99th percentile: both are bounds, with neighbours on each side.
@@ -191,3 +205,12 @@ class OutsideMetrics(Catalogue):
         self.store_max_memory_bytes = self._gauge("store_max_memory_bytes", "Memory it may use; 0 = no limit.")
         self.store_keys = self._gauge("store_keys", "Keys in the store.")
         self.campaigns_open = self._gauge("campaigns_open", "Campaigns whose newest member is not forgotten yet.")
+
+
+def of_processes(wanted: int, answering: int, restarts: int) -> Iterator[Metric]:
+    """Return what is known of several processes behind one port, and of none of them alone."""
+    yield GaugeMetricFamily("qingliu_processes_wanted", "Worker processes there should be.", wanted)
+    yield GaugeMetricFamily("qingliu_processes", "Worker processes that answer.", answering)
+    yield CounterMetricFamily(
+        "qingliu_process_restarts", "Worker processes that ended and were started again.", restarts
+    )

@@ -142,10 +142,13 @@ class RuleWatch:
 async def first(publications: Publications, directories: Sequence[Path], given: RuleSet | None = None) -> InForce:
     """Return what a worker starts with: what is published; where that is nothing, or no good, its own directories.
 
-    `given` stands for the directories. Raises RuleSetRejected where these are no good either.
+    `given` stands for the directories, and for what is published where it is that. Raises RuleSetRejected where these
+    are no good either.
     """
     try:
         revision = await publications.current()
+        if revision and given is not None and given.hash == revision.ruleset:
+            return InForce(given, revision.number)
         if revision:
             rules = await compiled(await publications.files(revision))
             log.info("rules are the published ones", revision=revision.number, ruleset=rules.hash)

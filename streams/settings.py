@@ -196,6 +196,7 @@ class Settings(BaseSettings):
     instance_id: KafkaName | None = Field(
         None, min_length=1, description="unique and stable name of this worker: a restart then moves no partition"
     )
+    processes: int = Field(1, ge=1, le=128, description="workers that one `qingliu worker` runs, one a core")
     partitions: int = Field(12, ge=1, le=1000, description="of each topic we create")
     replication: int = Field(1, ge=1, le=9, description="of each topic we create")
     embedded_max_bytes: int = Field(256 * 2**20, ge=2**20, description="what the embedded broker may keep")

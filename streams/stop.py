@@ -23,15 +23,20 @@ EX_TEMPFAIL: Final = 75
 class Stop:
     """`told` is set when a signal comes; `within_s` seconds later the process ends: what is not done comes again.
 
+    The same happens when `lifeline`, a pipe's descriptor, comes to its end: whoever held the other one is gone.
+
     A thread keeps the time: whatever waits for a broker that is away, and wherever, holds nobody longer. With the
     broker dead a worker whose event loop kept it had not ended after 60 s (2026-11-22).
     """
 
-    def __init__(self, within_s: float) -> None:
+    def __init__(self, within_s: float, lifeline: int | None = None) -> None:
         self.told = asyncio.Event()
         self._within_s = within_s
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.begin)
+            loop.add_signal_handler(number, self.begin)
+        if lifeline is not None:
+            loop.add_reader(lifeline, self._orphaned, lifeline)
 
     def begin(self) -> None:
         """Begin to stop, for whatever reason; a second time changes nothing."""
@@ -41,6 +46,11 @@ class Stop:
             limit = threading.Timer(self._within_s, self._leave)
             limit.daemon = True
             limit.start()
+
+    def _orphaned(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        log.critical("the process that started us is gone")
+        self.begin()
 
     def _leave(self) -> None:
         log.critical("not stopped in time: leaving; what was in hand comes again", within_s=self._within_s)

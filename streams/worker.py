@@ -39,7 +39,7 @@ from streams.topics import create_topics
 from streams.watch import EVERY_S, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     import faust
 
@@ -208,10 +208,20 @@ async def servers(settings: Settings) -> AsyncIterator[tuple[Settings, str, str,
         yield settings, kafka, redis, pair
 
 
-async def work(settings: Settings) -> int:
-    """Run until SIGTERM, SIGINT, a crash of the app, or the end of an embedded server. Returns the exit code."""
-    stop = Stop(settings.shutdown_s)
-    async with servers(settings) as (chosen, kafka, redis, pair), running(chosen, kafka, redis) as worker:
+async def work(
+    settings: Settings,
+    rules: RuleSet | None = None,
+    *,
+    lifeline: int | None = None,
+    started: Callable[[], None] = lambda: None,
+) -> int:
+    """Run until SIGTERM, SIGINT, a crash of the app, or the end of an embedded server. Returns the exit code.
+
+    With `lifeline` also until whoever started us is gone (streams/stop.py); `started` is called once the worker runs.
+    """
+    stop = Stop(settings.shutdown_s, lifeline)
+    async with servers(settings) as (chosen, kafka, redis, pair), running(chosen, kafka, redis, rules) as worker:
+        started()
         if pair:
             log.warning("embedded broker and store: nothing survives this process", kafka=kafka, redis=redis)
         code = await _until(stop.told, worker, pair)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ruamel.yaml import YAML
 
-from streams.metrics import Metrics, OutsideMetrics
+from streams.metrics import Metrics, OutsideMetrics, of_processes
 from tools.dashboards import BOARDS, WHERE, board
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def series() -> set[str]:
     """Return the names under which our metrics can be asked for."""
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",), "gauge": ("",)}
     families = [family for made in (Metrics(), OutsideMetrics()) for family in made.registry.collect()]
+    families += of_processes(1, 1, 0)
     return {family.name + suffix for family in families for suffix in suffixes[family.type]}
 
 

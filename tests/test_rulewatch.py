@@ -193,6 +193,21 @@ def test_a_worker_starts_with_what_is_published_and_else_with_its_directories(tm
     asyncio.run(run())
 
 
+def test_who_was_forked_with_what_is_published_takes_it_as_it_is(tmp_path: Path) -> None:
+    async def run() -> None:
+        them, had = MemoryPublications(), load(version(1))
+        good = following(None, version(1), had.hash, "gm", "试")
+        await them.publish(good, version(1))
+        start = await first(them, [tmp_path / "nowhere"], had)
+        assert start.rules is had
+        assert start.revision == 1
+        await them.publish(following(good, version(2), load(version(2)).hash, "gm", "试"), version(2))
+        start = await first(them, [tmp_path / "nowhere"], had)
+        assert (start.rules.hash, start.revision) == (load(version(2)).hash, 2)
+
+    asyncio.run(run())
+
+
 def test_directories_that_change_are_taken_as_they_are_saved(tmp_path: Path) -> None:
     async def run() -> None:
         for name, content in layer().items():

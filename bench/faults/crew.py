@@ -135,10 +135,15 @@ class Crew:
 
     async def join(self) -> Worker:
         """Start one more worker and wait until it has partitions."""
+        worker = await self.hire()
+        await worker.ready()
+        return worker
+
+    async def hire(self) -> Worker:
+        """Start one more worker; do not wait for it."""
         worker = Worker(f"worker-{len(self.workers) + 1}", self._command, self._env, self._home)
         self.workers.append(worker)
         await self.start(worker)
-        await worker.ready()
         return worker
 
     async def start(self, worker: Worker) -> None:
