@@ -24,6 +24,7 @@ from console import (
     cli_orders,
     cli_publish,
     cli_rules,
+    cli_trust,
 )
 from console.command import (
     FINDINGS,
@@ -68,6 +69,7 @@ app.add_typer(cli_rules.rules, name="rules")
 app.add_typer(cli_lexicon.lexicon, name="lexicon")
 cli_rules.rules.add_typer(cli_backtest.app)
 cli_rules.rules.add_typer(cli_publish.app)
+cli_rules.rules.add_typer(cli_trust.app)
 
 
 def main() -> None:

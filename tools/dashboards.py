@@ -146,6 +146,9 @@ RULES: Final[dict[str, Sequence[Panel]]] = {
         Panel("Left to humans by appeals 因申诉只交人工", "none", {
             "{{rule}}": "max by (rule) (qingliu_rule_overturned) == 1",
         }),
+        Panel("Left to humans by their hit rate 因命中率只交人工", "none", {
+            "{{rule}}": "max by (rule) (qingliu_rule_out_of_band) == 1",
+        }),
         Panel("Appeals 申诉", "none", {
             "open": "max(qingliu_appeals_open)", "overdue": "max(qingliu_appeals_overdue)",
         }),
