@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from moderation.ruleset import Contents
     from streams.bundle import Layers
 
-#: Players with strikes, and campaigns, that a replay remembers: those not seen for longest are forgotten, and counted.
+#: Players with strikes, and pieces of evidence of campaigns, that a replay remembers: those not seen for longest are
+#: forgotten, and counted.
 PLAYERS: Final = 200_000
+EVIDENCE: Final = 100_000
 _MINUTE_MS: Final = 60_000
 
 
@@ -80,7 +82,7 @@ class Batch(Struct, frozen=True):
 
 
 class Costs(Struct, frozen=True):
-    """What a replay cost: by rule how often it was tried and for how long (s); all in all (s); players forgotten."""
+    """What a replay cost: by rule how often it was tried and for how long (s); all in all (s); what was forgotten."""
 
     ruleset: str
     tries: dict[str, int]
@@ -113,7 +115,7 @@ class Replay:
     def __init__(self, layers: Layers, *, promoted: bool = False) -> None:
         self.rules = RuleSet(_promoted(read(layers))) if promoted else load(layers)
         self._moderator = _Timed(self.rules)
-        self._ledger = MemoryLedger(PLAYERS)
+        self._ledger = MemoryLedger(PLAYERS, EVIDENCE)
         self._total = 0.0
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
@@ -136,7 +138,7 @@ class Replay:
             dict(self._moderator.tries),
             dict(self._moderator.seconds),
             self._total,
-            self._ledger.forgotten,
+            self._ledger.forgotten + self._ledger.campaigns.forgotten,
         )
 
     def _noticed(self, at: int, finding: Finding, outcome: Outcome) -> Noticed | None:

@@ -119,10 +119,11 @@ class MemoryLedger:
     """A ledger that dies with the process, so use it for files, not for a game.
 
     It forgets no player, unless `most` is given: then whoever struck longest ago, and counts in `forgotten` how often.
+    `evidence` bounds what it keeps of campaigns.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self.campaigns = MemoryCampaigns(most)
+    def __init__(self, most: int | None = None, evidence: int | None = None) -> None:
+        self.campaigns = MemoryCampaigns(evidence)
         self.forgotten = 0
         self._most = most
         self.appeals = MemoryAppeals()
