@@ -66,6 +66,7 @@ def documents() -> dict[str, str]:
         "lexicon": _head("词库", "一类意思的词放一起；规则里写 lexicon: 名字。", _lexicon()),
         "policy": _head("处罚政策", "几分算什么、罚多重。", _policy()),
         "game": _head("游戏", "自家和竞品的名字、聊天里的标记、表情的意思。", _game()),
+        "examples": _head("更多例子", "给任何规则加的例子：必须命中的、必须放过的。", _examples()),
         "allowlist": _head("白名单", "官方联系方式和放行的短语。", _allowlist()),
         "handles": _head("联系方式语法", "怎样从一句话里认出 QQ 号、微信号、网址。", _handles()),
     }
@@ -283,6 +284,15 @@ def _scene() -> Schema:
     }
     scene = _mapping(_message()["properties"] | more, "一条或几条消息")
     return {"description": "一个例子：一句话，或几条消息", "oneOf": [_text("一句话", most=2048), scene]}
+
+
+def _examples() -> Schema:
+    scenes = {"hit": "必须命中的例子", "pass": "必须不命中的例子"}
+    one = _mapping(
+        {key: _list({"$ref": "#/definitions/scene"}, said) for key, said in scenes.items()}, "一条规则的例子"
+    )
+    made = _named(one, "规则的编号和它的例子")
+    return made | {"definitions": {"message": _message(), "scene": _scene()}}
 
 
 def _guards() -> Schema:
