@@ -313,6 +313,6 @@ def test_of_a_combination_the_reason_names_the_first_of_its_own_words() -> None:
     )
     moderator = Moderator(load([layer(lexicons__all_yaml=words, rules_yaml=text)]))
     [finding] = moderator.judge([event("现金，急用钱才甩号")])
-    assert next(hit.because for hit in finding.hits if hit.rule == "shadow.sell") == "急用钱"
+    assert next(hit.because for hit in finding.hits if hit.rule == "shadow.sell") == "甩号"
     [finding] = moderator.judge([event("现金出金")])
     assert next(hit.because for hit in finding.hits if hit.rule == "shadow.sell") == "出金"
