@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: A rule set that takes longer to read is refused. Seconds; 50,000 terms take 5.
 WITHIN_S: Final = 120.0
+#: How far the process that reads stands back behind those that judge.
+NICE: Final = 10
 #: Terms sent and taken in at once: a few ms.
 PIECE: Final = 2_000
 _LENGTH: Final = struct.Struct(">I")
@@ -127,6 +129,7 @@ def _pieces(contents: Contents) -> Iterator[object]:
 
 def main() -> None:
     """Read layers from stdin; write the contents, or what is wrong with them, to stdout."""
+    os.nice(NICE)
     layers = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=list[dict[str, bytes]])
     for value in _answer(layers):
         frame = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
