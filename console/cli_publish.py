@@ -350,6 +350,9 @@ async def _rollback(settings: Settings, to: int | None, author: str, reason: str
         if yes:
             await _caught(publications.publish(made.revision, made.layers))
             await _on_record(settings, "rolled_back", made.revision, bad)
+            if made.revision.unseen:
+                then = f"qingliu rules approve {made.revision.number} --approver NAME --yes"
+                typer.echo(say(f"事后要由别人复核：{then}", f"somebody else must look at it: {then}"), err=True)
             if wait:
                 await _taken(publications, made.revision)
         else:

@@ -62,7 +62,7 @@ def _changes(made: Change) -> Iterator[RenderableType]:
         yield Text(f"{say('其他', 'other')}：{visible('、'.join(made.other))}")
     if made.can_ban:
         yield Text(
-            f"{say('可能多封人，要第二个人批准', 'may ban whom nothing banned before: a second person must approve')}："
+            f"{say('可能多封人，要第二个人看过', 'may ban whom nothing banned: a second person must look')}："
             f"{visible('、'.join(made.can_ban[:TERMS]))}{_more(len(made.can_ban))}",
             "bold red",
         )
