@@ -57,18 +57,22 @@ class Bulletin:
         self._rates.heard(findings, self._moderator.rules)
 
     async def read(self) -> None:
-        """Ask once, and tell whoever judges. Raises StoreUnavailable; then nothing has changed."""
+        """Ask once, and tell whoever judges. Raises StoreUnavailable; then what could not be asked is as it was."""
         now, appeals, bands = self._now_ms(), self._ledger.appeals, self._ledger.bands
-        for one in await self._rates.told(bands, self._moderator.rules, now):
-            log.error("rule left to humans: out of its band", rule=one.rule, revision=one.revision, why=one.why)
-            self.fell.put_nowait(one)
         overturned, fallen, marked, waiting = await asyncio.gather(
             appeals.overturned(), bands.fallen(), self._ledger.campaigns.marked(now), appeals.waiting(now)
         )
-        self._doubt(overturned, frozenset((one.rule, one.revision) for one in fallen))
+        self._doubt(overturned, fallen)
         self._moderator.recall.told(marked.bad, marked.allowed)
         self._metrics.appeals_open.set(waiting.open)
         self._metrics.appeals_overdue.set(waiting.overdue)
+        # last: a store that does not let us count, since its users are of an older version, must not hold up the rest
+        fell = await self._rates.told(bands, self._moderator.rules, now)
+        for one in fell:
+            log.error("rule out of its band", rule=one.rule, revision=one.revision, why=one.why)
+            self.fell.put_nowait(one)
+        if fell:
+            self._doubt(overturned, [*fallen, *fell])
 
     async def follow(self) -> None:
         """Ask for ever."""
@@ -79,12 +83,13 @@ class Bulletin:
                 self._metrics.store_errors.inc()
             await asyncio.sleep(EVERY_S)
 
-    def _doubt(self, overturned: frozenset[RuleKey], fallen: frozenset[RuleKey]) -> None:
+    def _doubt(self, overturned: frozenset[RuleKey], fallen: Iterable[Fallen]) -> None:
         """Leave to humans what people overturned, and what left its band, of the rules in force."""
         rules = {(rule.id, rule.revision) for rule in self._moderator.rules.rules}
-        for metric, known in ((self._metrics.rule_overturned, overturned), (self._metrics.rule_out_of_band, fallen)):
+        beyond = {(one.rule, one.revision) for one in fallen}
+        for metric, known in ((self._metrics.rule_overturned, overturned), (self._metrics.rule_out_of_band, beyond)):
             self._shown(metric, (rule for rule, _ in rules & known))
-        down = frozenset(rule for rule, _ in rules & (overturned | fallen))
+        down = frozenset(rule for rule, _ in rules & (overturned | beyond))
         for rule in down ^ self._moderator.overturned:
             log.warning("rule left to humans" if rule in down else "rule acts again", rule=rule)
         self._moderator.overturned = down

@@ -352,6 +352,21 @@ def test_a_worker_leaves_a_rule_out_of_its_band_to_humans_until_somebody_trusts_
     assert desk.counted("rule_out_of_band", rule="sell.contact") == 0
 
 
+def test_a_store_that_does_not_let_workers_count_still_tells_them_the_rest() -> None:
+    class Denied(MemoryBands):
+        async def count(self, *args: Any) -> dict[Spot, Figures]:
+            raise StoreUnavailable(f"no permission: {len(args)}")
+
+    desk = Desk()
+    key = desk.moderator.rules.by_id["sell.contact"]
+    desk.store.bands = Denied()
+    asyncio.run(desk.store.appeals.overturn([(key.id, key.revision)], TS))
+    desk.chat(record(event("你好", 1)))
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(desk.pipeline.bulletin.read())
+    assert desk.moderator.overturned == {"sell.contact"}
+
+
 def test_a_new_revision_acts_again() -> None:
     desk = Desk()
     first, second = load([banded("5%")]), load([banded("6%")])
