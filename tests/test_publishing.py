@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from itertools import count
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from streams.bundle import Layers
     from streams.embedded import Embedded
 
-_numbers = count()
-
 
 def good(text: str = RULES) -> dict[str, bytes]:
     """Return the small rule set without the tests that do not hold: one rule that bans, one that only mutes."""
@@ -53,7 +51,7 @@ class Desk:
 
     def __init__(self, directory: Path, pair: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
         self.directory = directory
-        self.prefix = f"publishing-{next(_numbers)}"
+        self.prefix = f"publishing-{uuid4().hex[:12]}"
         for name in os.environ:
             if name.upper().startswith(PREFIX):
                 monkeypatch.delenv(name)
