@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from console.findings import Report
+    from console.survey import Survey
     from streams.bundle import Layers
 
 
@@ -35,8 +36,8 @@ class Side(Protocol):
 
 
 class _Here:
-    def __init__(self, layers: Layers, *, promoted: bool = False) -> None:
-        self._replay = Replay(layers, promoted=promoted)
+    def __init__(self, layers: Layers, *, promoted: bool = False, survey: Survey | None = None) -> None:
+        self._replay = Replay(layers, promoted=promoted, survey=survey)
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
         return await self._replay.batch(lines)
@@ -65,11 +66,13 @@ async def run(
     *,
     promoted: bool = False,
     processes: int = 1,
+    survey: Survey | None = None,
     told: Callable[[int], object] = lambda _: None,
 ) -> Report:
     """Replay a recording under both sets. `told` hears how many lines are done after each batch.
 
-    `promoted`: the new set is judged by as if its shadow rules were live, which says what these would do.
+    `promoted`: the new set is judged by as if its shadow rules were live, which says what these would do. `survey` is
+    shown what the old set read and decided; with it one process does both.
 
     Raises RuleSetRejected, and what reading the recording raises.
     """
@@ -77,8 +80,8 @@ async def run(
     async with AsyncExitStack() as stack:
         sides: tuple[Side, Side] = (
             (_Apart(old, stack), _Apart(new, stack, promoted=promoted))
-            if processes > 1
-            else (_Here(old), _Here(new, promoted=promoted))
+            if processes > 1 and survey is None
+            else (_Here(old, survey=survey), _Here(new, promoted=promoted))
         )
         done = 0
         async for lines in recording:

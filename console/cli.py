@@ -23,6 +23,7 @@ from console import (
     cli_orders,
     cli_publish,
     cli_rules,
+    cli_trust,
     cli_worker,
 )
 from console.command import (
@@ -69,6 +70,7 @@ app.add_typer(cli_rules.rules, name="rules")
 app.add_typer(cli_lexicon.lexicon, name="lexicon")
 cli_rules.rules.add_typer(cli_backtest.app)
 cli_rules.rules.add_typer(cli_publish.app)
+cli_rules.rules.add_typer(cli_trust.app)
 
 
 def main() -> None:

@@ -34,6 +34,10 @@ On = Annotated[
     ),
 ]
 
+Why = Annotated[
+    str | None, typer.Option(metavar="TEXT", help=say("读 kafka 时：为什么看，会记下", "With kafka: on record."))
+]
+
 
 @app.command(
     help=say("回测：换一套规则，录下来的聊天里谁会不同", "Replay recorded chat: who would be treated otherwise?")
@@ -55,10 +59,7 @@ def backtest(  # noqa: PLR0913  a recording and two rule sets are named in many 
     processes: Annotated[
         int | None, typer.Option(min=1, max=2, help=say("2：两套规则各用一个进程", "2: one process a rule set."))
     ] = None,
-    why: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help=say("读 kafka 时：为什么看，会记下", "With kafka: on record.")),
-    ] = None,
+    why: Why = None,
     json: Json = False,
 ) -> None:
     """Exit 0 whatever differs: that is for people to judge."""
@@ -66,7 +67,7 @@ def backtest(  # noqa: PLR0913  a recording and two rule sets are named in many 
 
     settings = settings_of()
     if on == "kafka":
-        _on_record(settings, why, since, until)
+        _on_record(settings, "rules backtest", why, since, until)
     report = asyncio.run(_backtest(settings, _recording(settings, on, since, until), old, new, processes))
     if html:
         from console.report import html as written  # noqa: PLC0415
@@ -85,7 +86,10 @@ def backtest(  # noqa: PLR0913  a recording and two rule sets are named in many 
 
 @app.command(
     "report",
-    help=say("每条规则：命中、影子若转正、撤销率、没用的", "Each rule: hits, would-be deeds, overturned, dead."),
+    help=say(
+        "每条规则：命中、影子若转正、撤销率；没用的词，可能漏掉的话",
+        "Each rule's hits and deeds; needless terms; what was missed.",
+    ),
 )
 def report_rules(
     *,
@@ -93,28 +97,39 @@ def report_rules(
     since: Moment = None,
     until: Moment = None,
     days: Annotated[int, typer.Option(min=1, max=90, help=say("看几天的撤销率", "Of overturned actions."))] = 30,
+    why: Why = None,
     json: Json = False,
 ) -> None:
-    """Replay what is in force, shadow rules as if they were live; ask the ledger, if there is one, what was undone."""
+    """Replay what is in force, shadow rules as if they were live; ask the ledger, if there is one, what was undone.
+
+    Also: terms nobody said, terms that others always cover, repeated texts that were let pass and share a handle with
+    punished accounts.
+    """
     import asyncio  # noqa: PLC0415
 
-    from console import rulesreport  # noqa: PLC0415
+    from console import rulesreport, show_survey  # noqa: PLC0415
 
     settings = settings_of()
-    rows = asyncio.run(_report(settings, _recording(settings, on, since, until), days))
+    if on == "kafka":
+        _on_record(settings, "rules report", why, since, until)
+    rows, words = asyncio.run(_report(settings, _recording(settings, on, since, until), days))
     if json:
-        print_json(rows)
+        print_json({"rules": rows, "words": words})
     else:
         show(rulesreport.table(rows))
+        for part in show_survey.shown(words):
+            show(part)
 
 
-async def _report(settings: Settings, recording: Any, days: int) -> Any:
+async def _report(settings: Settings, recording: Any, days: int) -> tuple[Any, Any]:
     from console import rulesreport  # noqa: PLC0415
     from console.backtest import run  # noqa: PLC0415
+    from console.survey import Survey  # noqa: PLC0415
+    from moderation.rulefile import read  # noqa: PLC0415
 
-    layers = await _layers(settings, None, published=True)
-    found = await run(recording, layers, layers, promoted=True)
-    return await rulesreport.rows(settings, found, days)
+    layers, survey = await _layers(settings, None, published=True), Survey()
+    found = await run(recording, layers, layers, promoted=True, survey=survey)
+    return await rulesreport.rows(settings, found, days), survey.words(read(layers))
 
 
 async def _backtest(
@@ -136,7 +151,9 @@ async def _backtest(
         return await run(recording, before, after, processes=processes or min(2, os.cpu_count() or 1), told=told)
 
 
-def _on_record(settings: Settings, why: str | None, since: datetime | None, until: datetime | None) -> None:
+def _on_record(
+    settings: Settings, command: str, why: str | None, since: datetime | None, until: datetime | None
+) -> None:
     """Record who is about to be shown what players said. Raises SettingsError where no reason is given."""
     import asyncio  # noqa: PLC0415
 
@@ -144,7 +161,7 @@ def _on_record(settings: Settings, why: str | None, since: datetime | None, unti
 
     if not why:
         raise SettingsError(say("读 kafka 要写 --why，会记下", "with kafka give --why: it goes on record"))
-    asyncio.run(viewed(settings, "rules backtest", (f"{since} – {until or ''}",), operator=None, why=why))
+    asyncio.run(viewed(settings, command, (f"{since} – {until or ''}",), operator=None, why=why))
 
 
 def _recording(settings: Settings, on: str, since: datetime | None, until: datetime | None) -> Any:

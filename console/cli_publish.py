@@ -13,6 +13,8 @@ from console.words import say
 from moderation.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from console.publishing import Draft
     from streams.publications import Publications, Revision
     from streams.settings import Settings
@@ -92,12 +94,24 @@ async def _publish(
     from console import publishing  # noqa: PLC0415
     from streams.bundle import gather  # noqa: PLC0415
 
-    settings, layers = settings_of(), gather(settings_of(directories).rules)
+    settings, chosen = settings_of(), settings_of(directories).rules
+    layers = gather(chosen)
     ruleset = _tested(layers)
+    _advise(chosen)
     async with publishing.opened(settings) as publications:
         made = await publishing.draft(publications, settings, layers, ruleset, author, reason)
         await gate.check((await publishing.in_force(publications, settings))[1], layers)
         await _put_forward(settings, publications, made, yes=yes, wait=wait, json=json)
+
+
+def _advise(directories: Sequence[Path]) -> None:
+    """Show what lint says of rules that can be used: advice before the question, no hindrance."""
+    from console import lint  # noqa: PLC0415
+    from console.show import printer  # noqa: PLC0415
+
+    report = lint.lint(directories)
+    for line in lint.text(report) if report.problems else ():
+        printer(stderr=True).print(line)
 
 
 def _tested(layers: Any) -> Any:
@@ -124,7 +138,7 @@ async def _put_forward(
             {"revision": made.revision, "change": made.change, "proposal": proposal and proposal.id, "done": yes}
         )
     if not yes:
-        _only_shown()
+        only_shown()
     elif proposal:
         said = f"qingliu rules approve {proposal.id} --approver NAME --yes"
         typer.echo(
@@ -138,7 +152,7 @@ async def _put_forward(
 
 async def _on_record(
     settings: Settings,
-    change: Literal["published", "rolled_back"],
+    change: Literal["published", "rolled_back", "reviewed"],
     revision: Revision,
     over: Revision | None,
     approver: str | None = None,
@@ -147,10 +161,15 @@ async def _on_record(
     from console.notes import rules_changed  # noqa: PLC0415
 
     if settings.kafka is None:
-        typer.echo(say("没有设 QINGLIU_KAFKA，审计里没有记下", "QINGLIU_KAFKA is not set: not on record"), err=True)
+        not_on_record()
         return
     before, who = over.ruleset if over else None, (approver or revision.author)[:64]
     await rules_changed(settings, change, revision.ruleset, before=before, operator=who, reason=revision.reason)
+
+
+def not_on_record() -> None:
+    """Say that the audit log does not know of it."""
+    typer.echo(say("没有设 QINGLIU_KAFKA，审计里没有记下", "QINGLIU_KAFKA is not set: not on record"), err=True)
 
 
 async def _caught(deed: Any) -> Any:
@@ -162,7 +181,8 @@ async def _caught(deed: Any) -> Any:
         raise told(exc, FINDINGS) from None
 
 
-def _only_shown() -> None:
+def only_shown() -> None:
+    """Say that nothing was done."""
     typer.echo(say("只是预览；加 --yes 执行", "a preview only; --yes does it"), err=True)
 
 
@@ -187,7 +207,9 @@ async def _taken(publications: Publications, revision: Revision) -> None:
         typer.echo(say("没有进程在运行；启动时会用上", "no worker is running: it takes this when it starts"), err=True)
 
 
-@app.command(help=say("批准别人提交的规则并发布", "Approve what somebody else proposed, and publish it."))
+@app.command(
+    help=say("批准别人提交的规则并发布；或复核别人退回的版本", "Approve what somebody proposed, or review a roll-back.")
+)
 def approve(
     proposal: Annotated[str, typer.Argument(metavar="ID", help=say("rules status 里的编号", "As rules status says."))],
     *,
@@ -195,10 +217,25 @@ def approve(
     yes: Yes = False,
     wait: Wait = True,
 ) -> None:
-    """Show what would change; with --yes publish it."""
+    """Show what would change; with --yes publish it. A roll-back is in force already: say that it was looked at."""
     import asyncio  # noqa: PLC0415
 
-    asyncio.run(_approve(settings_of(), proposal, approver, yes=yes, wait=wait))
+    if proposal.isdecimal():
+        asyncio.run(_review(settings_of(), int(proposal), approver, yes=yes))
+    else:
+        asyncio.run(_approve(settings_of(), proposal, approver, yes=yes, wait=wait))
+
+
+async def _review(settings: Settings, number: int, reviewer: str, *, yes: bool) -> None:
+    from console import publishing, show_publishing  # noqa: PLC0415
+
+    async with publishing.opened(settings) as publications:
+        revision, made = await publishing.reviewed(publications, number, reviewer, yes=yes)
+        show(show_publishing.changes(made))
+    if yes:
+        await _on_record(settings, "reviewed", revision, None, reviewer)
+    else:
+        only_shown()
 
 
 async def _approve(settings: Settings, proposal_id: str, approver: str, *, yes: bool, wait: bool) -> None:
@@ -211,7 +248,7 @@ async def _approve(settings: Settings, proposal_id: str, approver: str, *, yes: 
         before, after = await publishing.in_force(publications, settings), await publications.proposed(asked)
         show(show_publishing.changes(change(read(before[1]), read(after))))
         if not yes:
-            _only_shown()
+            only_shown()
             return
         await _caught(publishing.approve(publications, proposal_id, approver, yes=True))
         await _on_record(settings, "published", asked.revision, before[0], approver)
@@ -221,7 +258,7 @@ async def _approve(settings: Settings, proposal_id: str, approver: str, *, yes: 
 
 @app.command("status", help=say("哪一版生效，每个进程在用哪一版，谁在等批准", "What is in force, and who runs it."))
 def show_status(*, json: Json = False) -> None:
-    """Exit 1 where workers do not agree."""
+    """Exit 1 where workers do not agree, a roll-back waits for review, or rules are left to humans."""
     import asyncio  # noqa: PLC0415
 
     from console import show_publishing  # noqa: PLC0415
@@ -231,7 +268,7 @@ def show_status(*, json: Json = False) -> None:
         print_json(found)
     else:
         show(show_publishing.status(found))
-    if not found.agree:
+    if not found.well:
         raise typer.Exit(FINDINGS)
 
 
@@ -239,7 +276,7 @@ async def _status(settings: Settings) -> Any:
     from console import publishing  # noqa: PLC0415
 
     async with publishing.opened(settings) as publications:
-        return await publishing.status(publications)
+        return await publishing.status(publications, settings)
 
 
 @app.command(
@@ -313,10 +350,13 @@ async def _rollback(settings: Settings, to: int | None, author: str, reason: str
         if yes:
             await _caught(publications.publish(made.revision, made.layers))
             await _on_record(settings, "rolled_back", made.revision, bad)
+            if made.revision.unseen:
+                then = f"qingliu rules approve {made.revision.number} --approver NAME --yes"
+                typer.echo(say(f"事后要由别人复核：{then}", f"somebody else must look at it: {then}"), err=True)
             if wait:
                 await _taken(publications, made.revision)
         else:
-            _only_shown()
+            only_shown()
         said = (
             f"撤销版本 {bad.number} 做过的处罚（先预览，加 --yes 执行）：",
             f"To undo what revision {bad.number} did (previews):",

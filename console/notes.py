@@ -38,16 +38,20 @@ async def viewed(settings: Settings, command: str, of: tuple[str, ...], *, opera
 
 async def rules_changed(
     settings: Settings,
-    change: Literal["published", "rolled_back"],
+    change: Literal["published", "rolled_back", "reviewed", "trusted"],
     ruleset: str,
     *,
     before: str | None,
     operator: str | None,
     reason: str,
+    rule: str | None = None,
 ) -> None:
-    """Record that somebody put rules in force, by their hash and the one they replace. Raises as `viewed`."""
+    """Record that somebody put rules in force, by their hash and the one they replace; or trusted one rule.
+
+    Raises as `viewed`.
+    """
     by = login()
-    await noted(settings, checked(RulesChange(change, operator or by[:64], by, ruleset, _now(), before, reason)))
+    await noted(settings, checked(RulesChange(change, operator or by[:64], by, ruleset, _now(), before, reason, rule)))
 
 
 async def noted(settings: Settings, note: Note) -> None:

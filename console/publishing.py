@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from console.trust import Left, left
 from console.words import say
 from moderation.change import Change, change
 from moderation.errors import SettingsError
@@ -56,13 +57,23 @@ class Draft(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """What is in force, what waits, what every worker runs; `agree`: all run the revision in force."""
+    """What is in force, what waits, what every worker runs; `agree`: all run the revision in force.
+
+    `unreviewed` are roll-backs that nobody else has looked at, `left` the rules that workers leave to humans.
+    """
 
     current: Revision | None
     history: list[Revision]
     proposals: list[Proposal]
     workers: list[WorkerState]
     agree: bool
+    unreviewed: list[Revision]
+    left: list[Left]
+
+    @property
+    def well(self) -> bool:
+        """Tell whether nothing here wants anybody."""
+        return self.agree and not self.unreviewed and not self.left
 
 
 @asynccontextmanager
@@ -147,12 +158,41 @@ async def earlier(publications: Publications, number: int | None) -> tuple[Revis
 
 
 async def back_to(publications: Publications, settings: Settings, good: Revision, author: str, reason: str) -> Draft:
-    """Return the draft that puts an earlier revision in force again. It needs nobody's approval: it had it."""
+    """Return the draft that puts an earlier revision in force again, by one person: what hurts players cannot wait.
+
+    Who goes back may as well go back to what was bad: what may ban by it and did not before, somebody else looks at
+    afterwards (`reviewed`).
+    """
     layers = await publications.files(good)
     over, before = await in_force(publications, settings)
     revision = following(over, layers, good.ruleset, named(author), named(reason))
-    restored = msgspec.structs.replace(revision, approver=good.approver, restores=good.number)
-    return Draft(layers, restored, over, change(read(before), read(layers)))
+    made = change(read(before), read(layers))
+    restored = msgspec.structs.replace(revision, restores=good.number, unseen=made.can_ban)
+    return Draft(layers, restored, over, made)
+
+
+async def unreviewed(publications: Publications) -> list[Revision]:
+    """Return the roll-backs that wait for a second person to look at them, the newest first."""
+    reviews = await publications.reviews()
+    return [one for one in await publications.history() if one.unseen and one.number not in reviews]
+
+
+async def reviewed(publications: Publications, number: int, reviewer: str, *, yes: bool) -> tuple[Revision, Change]:
+    """Note that a second person looked at a roll-back; without `yes` only return it, and what it changed.
+
+    Raises SettingsError where no such one waits, or the reviewer is who did it.
+    """
+    history = {one.number: one for one in await publications.history()}
+    one = next((one for one in await unreviewed(publications) if one.number == number), None)
+    if one is None:
+        raise SettingsError(say(f"版本 {number} 不用复核", f"revision {number} waits for no review"))
+    if named(reviewer).casefold() == one.author.casefold():
+        raise SettingsError(say("要由另一个人复核", "a second person must look at it: not its author"))
+    before = history[number - 1]
+    made = change(read(await publications.files(before)), read(await publications.files(one)))
+    if yes:
+        await publications.review(number, named(reviewer))
+    return one, made
 
 
 def amends(bad: Revision, good: Contents, was: Contents, operator: str) -> list[str]:
@@ -167,14 +207,16 @@ def amends(bad: Revision, good: Contents, was: Contents, operator: str) -> list[
     return [f"qingliu revert-many --rule {rule.id} --revision {rule.revision} {rest}" for rule in moved]
 
 
-async def status(publications: Publications, most: int = 10) -> Status:
-    """Return what is in force, and who runs it."""
+async def status(publications: Publications, settings: Settings, most: int = 10) -> Status:
+    """Return what is in force, who runs it, and what wants somebody."""
     history, workers = await publications.history(most), await publications.workers()
     current = history[0] if history else None
     number = current.number if current else 0
     same = len({worker.ruleset for worker in workers}) <= 1
     agree = same and all(worker.revision == number for worker in workers)
-    return Status(current, history, await publications.proposals(), workers, agree)
+    layers = (await in_force(publications, settings))[1]
+    waiting, unseen = await publications.proposals(), await unreviewed(publications)
+    return Status(current, history, waiting, workers, agree, unseen, await left(settings, layers))
 
 
 async def taken(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
@@ -26,17 +26,20 @@ from streams.verdicts import Pending, decided
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from console.survey import Survey
     from moderation.actions import Action
     from moderation.conditions import Found
     from moderation.decide import Finding, Outcome
     from moderation.events import ChatEvent
-    from moderation.reading import Reading
+    from moderation.reading import Reading, Whole
     from moderation.rule import Rule
     from moderation.ruleset import Contents
     from streams.bundle import Layers
 
-#: Players with strikes, and campaigns, that a replay remembers: those not seen for longest are forgotten, and counted.
+#: Players with strikes, and pieces of evidence of campaigns, that a replay remembers: those not seen for longest are
+#: forgotten, and counted.
 PLAYERS: Final = 200_000
+EVIDENCE: Final = 100_000
 _MINUTE_MS: Final = 60_000
 
 
@@ -80,7 +83,7 @@ class Batch(Struct, frozen=True):
 
 
 class Costs(Struct, frozen=True):
-    """What a replay cost: by rule how often it was tried and for how long (s); all in all (s); players forgotten."""
+    """What a replay cost: by rule how often it was tried and for how long (s); all in all (s); what was forgotten."""
 
     ruleset: str
     tries: dict[str, int]
@@ -92,10 +95,16 @@ class Costs(Struct, frozen=True):
 class _Timed(Moderator):
     """A moderator that times each rule it tries. What the rules share, scanning above all, is nobody's."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, rules: RuleSet, survey: Survey | None = None) -> None:
         self.tries: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        super().__init__(*args)
+        self._survey = survey
+        super().__init__(rules)
+
+    def _judge(self, reading: Reading, whole: Whole | None) -> Finding:
+        if self._survey:
+            self._survey.read(reading)
+        return super()._judge(reading, whole)
 
     def _try(  # type: ignore[override]  # a static method there
         self, rule: Rule, reading: Reading, doubts: Sequence[int] = ()
@@ -108,12 +117,16 @@ class _Timed(Moderator):
 
 
 class Replay:
-    """Judges a recording batch by batch under one rule set; `promoted`: as if its shadow rules were live."""
+    """Judges a recording batch by batch under one rule set; `promoted`: as if its shadow rules were live.
 
-    def __init__(self, layers: Layers, *, promoted: bool = False) -> None:
+    `survey` is shown what was read and decided.
+    """
+
+    def __init__(self, layers: Layers, *, promoted: bool = False, survey: Survey | None = None) -> None:
         self.rules = RuleSet(_promoted(read(layers))) if promoted else load(layers)
-        self._moderator = _Timed(self.rules)
-        self._ledger = MemoryLedger(PLAYERS)
+        self._moderator = _Timed(self.rules, survey)
+        self._survey = survey
+        self._ledger = MemoryLedger(PLAYERS, EVIDENCE)
         self._total = 0.0
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
@@ -124,6 +137,9 @@ class Replay:
         worth = [(at, f) for (at, _), f in zip(read, findings, strict=True) if f.hits or f.handles]
         pending = [Pending(finding, finding.event.ts) for _, finding in worth]
         outcomes = await decided(self._moderator, self._ledger, pending) if pending else []
+        if self._survey:
+            for (_, finding), outcome in zip(worth, outcomes, strict=True):
+                self._survey.decided(finding, outcome)
         noticed = (self._noticed(at, f, out) for (at, f), out in zip(worth, outcomes, strict=True))
         minutes = Counter(event.ts // _MINUTE_MS for _, event in read)
         self._total += time.perf_counter() - started
@@ -136,7 +152,7 @@ class Replay:
             dict(self._moderator.tries),
             dict(self._moderator.seconds),
             self._total,
-            self._ledger.forgotten,
+            self._ledger.forgotten + self._ledger.campaigns.forgotten,
         )
 
     def _noticed(self, at: int, finding: Finding, outcome: Outcome) -> Noticed | None:

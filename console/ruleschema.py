@@ -20,7 +20,7 @@ from moderation.context import FACTS, TIERS
 from moderation.handles import HandleGrammar
 from moderation.lexiconfile import MAX_TERM
 from moderation.policy import CampaignPolicy
-from moderation.policyfile import APPEALS
+from moderation.policyfile import APPEALS, MOST_BAND_SENDERS
 from moderation.reading import SIGNALS
 from moderation.rule import CountBy, Distinct, Status
 from moderation.rulecondition import MAX_PATTERN
@@ -30,6 +30,7 @@ Schema = dict[str, Any]
 #: The engine reads every scalar as the text that stands there: `no`, 010 and 12:30 are words.
 _SCALAR: Final = ["string", "number", "boolean"]
 _DAY: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{1,2}:[0-9]{2})?$"
+_SHARE: Final = r"^\s*[0-9]{1,3}(\.[0-9]{1,4})? *[%％]\s*$"
 _LENGTH: Final = r"([0-9]{1,6}\s*(秒|分钟?|小时|天|[smhd])|永久|forever)"
 _PART: Final = rf"(撤回|retract|转人工|review|(禁言|影子禁言|封号|mute|shadow|ban) +{_LENGTH}\s*(@.*)?)"
 _STATUS: Final = {
@@ -65,6 +66,7 @@ def documents() -> dict[str, str]:
         "lexicon": _head("词库", "一类意思的词放一起；规则里写 lexicon: 名字。", _lexicon()),
         "policy": _head("处罚政策", "几分算什么、罚多重。", _policy()),
         "game": _head("游戏", "自家和竞品的名字、聊天里的标记、表情的意思。", _game()),
+        "examples": _head("更多例子", "给任何规则加的例子：必须命中的、必须放过的。", _examples()),
         "allowlist": _head("白名单", "官方联系方式和放行的短语。", _allowlist()),
         "handles": _head("联系方式语法", "怎样从一句话里认出 QQ 号、微信号、网址。", _handles()),
     }
@@ -194,6 +196,7 @@ def _rule() -> Schema:
         "expires": _day("到期（含当天）自动失效"),
         "review_by": _day("到这天要有人再看看它准不准；过了 lint 会提醒"),
         "budget": _whole("一小时最多自动罚多少条，超过的转人工", 1, MOST_SPENT),
+        "band": _band("命中率上限：超过就自动停下这条规则，只转人工；不写就用 policy.yaml 里的"),
         "canary": _mapping(
             {
                 "servers": _one_or_more(_text("区服编号"), "在这些区服上算数"),
@@ -236,6 +239,12 @@ def _count() -> Schema:
     return _mapping(properties, "不只看一条，还要数次数", required=("counter", "by", "within", "at_least"))
 
 
+def _band(description: str) -> Schema:
+    share = {"type": "string", "pattern": _SHARE, "description": "最多命中百分之几的话，如 0.2%；同一个人只算一次"}
+    senders = _whole("至少几个不同的人命中，才开始看命中率", 2, MOST_BAND_SENDERS)
+    return _mapping({"at_most": share, "senders": senders}, description, required=("at_most",))
+
+
 def _boost() -> Schema:
     """Return a condition that has points beside it."""
     made = _condition()
@@ -275,6 +284,15 @@ def _scene() -> Schema:
     }
     scene = _mapping(_message()["properties"] | more, "一条或几条消息")
     return {"description": "一个例子：一句话，或几条消息", "oneOf": [_text("一句话", most=2048), scene]}
+
+
+def _examples() -> Schema:
+    scenes = {"hit": "必须命中的例子", "pass": "必须不命中的例子"}
+    one = _mapping(
+        {key: _list({"$ref": "#/definitions/scene"}, said) for key, said in scenes.items()}, "一条规则的例子"
+    )
+    made = _named(one, "规则的编号和它的例子")
+    return made | {"definitions": {"message": _message(), "scene": _scene()}}
 
 
 def _guards() -> Schema:
@@ -336,6 +354,7 @@ def _policy() -> Schema:
         "void_after_s": _whole("消息过去多少秒还没执行的自动处罚作废", 10, 86_400),
         "case_due_h": _whole("人工案件多少小时内要处理", 1, 720),
         "breaker_per_minute": _whole("总闸：一个进程一分钟最多自动处罚多少条；0 为不设", 0, MOST_SPENT),
+        "band": _band("规则没写 band 时的命中率上限"),
         "disguises": _mapping(views, "靠这种读法命中的扣几分"),
         "campaigns": _mapping(campaigns, "团伙"),
         "appeals": _mapping(

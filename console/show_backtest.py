@@ -63,11 +63,11 @@ def caveats(report: Report) -> list[str]:
     out = []
     if report.dead:
         out.append(say(f"{report.dead} 行不是聊天事件，没有算", f"{report.dead} lines are no chat events"))
-    if any(report.forgotten):
+    if most := max(report.forgotten):
         out.append(
             say(
-                f"违规的账号太多，忘掉了最早的 {max(report.forgotten)} 个：他们下一次按第一次算",
-                f"too many offenders: the {max(report.forgotten)} of longest ago were forgotten, and begin anew",
+                f"违规的账号和团伙太多，忘掉了最早的 {most} 个：再出现时从头算起",
+                f"too many offenders and campaigns: {most} of longest ago were forgotten, and begin anew",
             )
         )
     if report.overflow:

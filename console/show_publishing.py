@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from console import trust
 from console.campaigns import moment
 from console.show import visible
 from console.words import say
@@ -61,7 +62,7 @@ def _changes(made: Change) -> Iterator[RenderableType]:
         yield Text(f"{say('其他', 'other')}：{visible('、'.join(made.other))}")
     if made.can_ban:
         yield Text(
-            f"{say('可能多封人，要第二个人批准', 'may ban whom nothing banned before: a second person must approve')}："
+            f"{say('可能多封人，要第二个人看过', 'may ban whom nothing banned: a second person must look')}："
             f"{visible('、'.join(made.can_ban[:TERMS]))}{_more(len(made.can_ban))}",
             "bold red",
         )
@@ -79,10 +80,22 @@ def _more(count: int) -> str:
 def status(found: Status) -> Group:
     """Show the revision in force, workers, proposals, history."""
     parts: list[RenderableType] = [_workers(found)]
+    if found.left:
+        parts.append(trust.table(found.left))
+    parts.extend(map(_unreviewed, found.unreviewed))
     if found.proposals:
         parts.append(_proposals(found.proposals))
     parts.append(_history(found.history))
     return Group(*parts)
+
+
+def _unreviewed(one: Revision) -> Text:
+    said = say(
+        f"退回的版本 {one.number}（{one.author}：{one.reason}）还没有别人复核：qingliu rules approve {one.number}",
+        f"nobody else has looked at roll-back {one.number} ({one.author}: {one.reason}): qingliu rules approve "
+        f"{one.number}",
+    )
+    return Text(visible(said), "bold red")
 
 
 def _workers(found: Status) -> Group:

@@ -37,7 +37,8 @@ LABELS: Final = {
 VERDICTS: Final = {"allow": "放行", "review": "转人工", "act": "处罚"}
 WHY_HUMAN: Final = {
     "low_confidence": "分数不到自动处罚线", "vip": "大R只交人工", "policy": "政策规定要人看",
-    "budget": "规则本小时额度已用完", "degraded": "台账不可用", "overturned": "规则被申诉推翻太多",
+    "budget": "规则本小时额度已用完", "degraded": "台账不可用",
+    "overturned": "规则已退回人工：被申诉推翻太多，或命中率超出上限",
 }  # fmt: skip
 TIERS: Final = {"vip": "大R", "paying": "付费玩家", "new": "新号", "established": "普通玩家"}
 FIELDS: Final = {"text": "正文", "name": "昵称", "guild": "公会名", "signature": "签名", "window": "连续几条"}

@@ -256,8 +256,10 @@ def _note(one: Note) -> Told:
         what = _of(one.command, *one.of)
         return Told("view", one.operator, what, "", one.ts, one.login, _of(one.reason), "manual", _ids(*one.of))
     replaced = one.before and f"before {one.before}"
-    what = _of(one.change, one.ruleset, replaced)
-    return Told("rules", one.operator, what, "", one.ts, one.login, _of(one.reason), "", _ids(one.ruleset, one.before))
+    what = _of(one.change, one.rule, one.ruleset, replaced)
+    return Told(
+        "rules", one.operator, what, "", one.ts, one.login, _of(one.reason), "", _ids(one.rule, one.ruleset, one.before)
+    )
 
 
 def _dead_letter(headers: dict[str, bytes | None]) -> Told:

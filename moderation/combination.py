@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from moderation.conditions import AllOf, Lexicon, NoneOf
+from moderation.conditions import AllOf, AnyOf, Lexicon, NoneOf, every
 from moderation.fold import fold
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from moderation.actions import Field
+    from moderation.conditions import Condition
     from moderation.ruleset import Term
 
 MARKS: Final = re.compile("[&~]")
+#: Stands before a word of a combination in the name of its class: no moderator may choose such a name.
+WORD: Final = "&"
 _PART: Final = re.compile("([&~])([^&~]*)")
 
 
@@ -51,7 +56,15 @@ def combine(term: Term) -> Combination:
     return Combination(needed, tuple(_of(term, word) for mark, word in parts if mark == "~"))
 
 
+def words_for(name: str, conditions: Iterable[Condition]) -> frozenset[str]:
+    """Return the classes of the words of combinations, where conditions ask for the class `name` or one of these."""
+    asked = (one.parts for one in every(conditions) if isinstance(one, AnyOf))
+    combined = (parts[1:] for parts in asked if isinstance(parts[0], Lexicon) and name in parts[0].names)
+    words = (part for parts in combined for one in parts if isinstance(one, AllOf) for part in one.parts)
+    return frozenset(name for word in words if isinstance(word, Lexicon) for name in word.names)
+
+
 def _of(whole: Term, word: str) -> Term:
     """Return the word as a term; the same word with the same options is of the same class in every combination."""
     options = "" if whole.until_ms is None else f"@{whole.until_ms}"
-    return msgspec.structs.replace(whole, text=word, lexicon=f"&{word}{options}{'*' if whole.disguised else ''}")
+    return msgspec.structs.replace(whole, text=word, lexicon=f"{WORD}{word}{options}{'*' if whole.disguised else ''}")

@@ -23,6 +23,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from moderation.band import parse_share
 from moderation.rulewords import problem
 
 if TYPE_CHECKING:
@@ -161,6 +162,16 @@ class Problems:
         if not low <= number <= high:
             self.problem(node, "E108", number=number, low=low, high=high)
         return number
+
+    def share(self, node: Node | None, default: int) -> int:
+        """Return a share, written like 0.2%, in parts per million; `default` where it is missing or wrong."""
+        if node is None:
+            return default
+        try:
+            return parse_share(self.text(node))
+        except ValueError:
+            self.problem(node, "E110", value=f"{node.value!s:.20}")
+            return default
 
     def flag(self, node: Node | None) -> bool:
         """Return whether a node says true; false where it is missing or wrong."""

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from moderation.band import WHOLE
 from moderation.conditions import AllOf, AnyOf, Guard, HandleOf, Lexicon, every
 from moderation.document import nearest
 from moderation.fold import fold
@@ -112,6 +113,8 @@ class _Lint:
     # --- one rule
 
     def _times(self, rule: Rule) -> Iterator[RuleProblem]:
+        if rule.band and rule.band.at_most_ppm >= WHOLE // 2:
+            yield self._of(rule, "W213", "band", id=rule.id, percent=rule.band.at_most_ppm // 10_000)
         for when, key, field in (
             (rule.expires_ms, "W201", "expires"),
             (rule.review_ms, "W202", "review_by"),

@@ -16,6 +16,7 @@ import msgspec
 
 from moderation import campaign, decide
 from moderation.actions import Hit, Source
+from moderation.combination import WORD, words_for
 from moderation.conditions import NEW_KEY, Found, holds
 from moderation.decide import Decision, Finding, Outcome
 from moderation.pieces import Pieces, message_of
@@ -266,11 +267,19 @@ def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int
 
 
 def explain_why(rule: Rule, found: Found) -> str:
-    """Fill the template of a rule with the words found, one per class; where a class has none, with the first found."""
+    """Fill the template of a rule with the words found, one per class; where a class has none, with the first found.
+
+    Of a combination that is the first of its own words.
+    """
     if "{" not in rule.because:
         return rule.because
     words: dict[str, str] = {}
     for leaf in found.leaves():
         words.setdefault(leaf.name, leaf.text)
-    other = next(iter(words.values()), "")
-    return _SLOT.sub(lambda m: words.get(m[1], other), rule.because)
+    other, combined = next(iter(words.values()), ""), any(name.startswith(WORD) for name in words)
+
+    def first(name: str) -> str:
+        own = words_for(name, rule.conditions) if combined and name not in words else ()
+        return words.get(name) or next((word for its, word in words.items() if its in own), other)
+
+    return _SLOT.sub(lambda m: first(m[1]), rule.because)

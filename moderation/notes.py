@@ -32,16 +32,18 @@ class View(Struct, frozen=True, omit_defaults=True, tag_field="note", tag="view"
 class RulesChange(Struct, frozen=True, omit_defaults=True, tag_field="note", tag="rules"):
     """Rules came into force: a worker started with them, or somebody published them or took a publishing back.
 
-    `ruleset` is their hash, `before` the one they replace, where that is known.
+    `ruleset` is their hash, `before` the one they replace, where that is known. Or one `rule` of them is left to humans
+    because it hit too much, or `trusted` again; or a second person looked at a roll-back (`reviewed`).
     """
 
-    change: Literal["started", "published", "rolled_back"]
+    change: Literal["started", "published", "rolled_back", "reviewed", "left_to_humans", "trusted"]
     operator: By
     login: Login
     ruleset: Words
     ts: Millis
     before: Words | None = None
     reason: Annotated[str, Meta(max_length=512)] = ""
+    rule: Words | None = None
 
 
 Note = View | RulesChange

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from moderation.actions import Label
+from moderation.band import Band
 from moderation.context import Bounds, Tier
 from moderation.events import Channel
 
@@ -178,7 +179,8 @@ class Policy(Struct, frozen=True):
     """The whole of policy.yaml. `void_after_s`: an automatic action older than this is void for the game server.
 
     `breaker_per_minute`: in a minute of event time a worker acts on so many messages, the rest are for humans; 0 is
-    no bound. `disguises` are the points a hit loses that rests on a term found only in that disguise.
+    no bound. `band` is that of rules without one. `disguises` are the points a hit loses that rests on a term found
+    only in that disguise.
     """
 
     bounds: Bounds
@@ -187,6 +189,7 @@ class Policy(Struct, frozen=True):
     void_after_s: int = 600
     case_due_h: int = 24
     breaker_per_minute: int = 0
+    band: Band = Band()
     disguises: Mapping[str, int] = {}
     campaigns: CampaignPolicy = CampaignPolicy()
     appeals: AppealPolicy = AppealPolicy()

@@ -8,6 +8,7 @@ from msgspec.structs import fields
 
 from moderation.actions import Label
 from moderation.alike import DISGUISES
+from moderation.band import Band
 from moderation.context import TIERS, Bounds, Tier
 from moderation.policy import AppealPolicy, CampaignPolicy, LabelPolicy, Ladder, Policy, Step, parse_step
 from moderation.windows import MOST_SPENT
@@ -24,6 +25,7 @@ _TOP: Final = (
     "void_after_s",
     "case_due_h",
     "breaker_per_minute",
+    "band",
     "disguises",
     "campaigns",
     "appeals",
@@ -32,6 +34,8 @@ _BOUNDS: Final = ("vip_at_least", "new_age_days", "new_level", "established_days
 
 _LABEL: Final = ("review", "act", "ladder", "告知")
 _CAMPAIGNS: Final = tuple(field.name for field in fields(CampaignPolicy))
+#: More distinct senders than that are not waited for before a rule is judged by its band.
+MOST_BAND_SENDERS: Final = 10_000
 #: The most that each number about appeals may be.
 APPEALS: Final = {
     "first_answer_h": 720, "final_answer_h": 720, "window_days": 90, "at_least": 10_000, "overturned_percent": 100,
@@ -53,10 +57,18 @@ def read_policy(problems: Problems, node: Node) -> Policy | None:
         void_after_s=problems.integer(top.get("void_after_s"), 600, 10, 86_400),
         case_due_h=problems.integer(top.get("case_due_h"), 24, 1, 720),
         breaker_per_minute=problems.integer(top.get("breaker_per_minute"), 0, 0, MOST_SPENT),
+        band=read_band(problems, top["band"]) if "band" in top else Band(),
         disguises=_disguises(problems, top.get("disguises")),
         campaigns=_campaigns(problems, top.get("campaigns")),
         appeals=_appeals(problems, top.get("appeals")),
     )
+
+
+def read_band(problems: Problems, node: Node) -> Band:
+    """Read the band of a rule, or the one of policy.yaml for those without."""
+    entry = problems.mapping(node, ("at_most", "senders"), ("at_most",))
+    most = problems.share(entry.get("at_most"), Band().at_most_ppm)
+    return Band(most, problems.integer(entry.get("senders"), Band().senders, 2, MOST_BAND_SENDERS))
 
 
 def _disguises(problems: Problems, node: Node | None) -> dict[str, int]:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from moderation.actions import Label
+from moderation.band import Band
 from moderation.conditions import Condition, Key
 from moderation.events import ChatEvent
 
@@ -78,6 +79,7 @@ class Rule(Struct, frozen=True):
     expires_ms: int | None = None
     review_ms: int | None = None
     budget: int | None = None
+    band: Band | None = None
     canary: Canary | None = None
     hits: tuple[Example, ...] = ()
     passes: tuple[Example, ...] = ()
@@ -110,4 +112,7 @@ def revision(rule: Rule) -> str:
     bare = msgspec.structs.replace(
         rule, hits=(), passes=(), file="", line=0, revision="", note="", owner="", because="", review_ms=None
     )
-    return blake2b(msgspec.json.encode(bare, order="deterministic"), digest_size=4).hexdigest()
+    said = msgspec.to_builtins(bare, order="deterministic")
+    if rule.band is None:
+        del said["band"]  # rules were named before they had bands
+    return blake2b(msgspec.json.encode(said), digest_size=4).hexdigest()

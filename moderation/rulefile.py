@@ -25,7 +25,7 @@ from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.lexiconfile import MAX_TERM, Lexicons
 from moderation.pattern import compile_pattern
-from moderation.policyfile import read_policy
+from moderation.policyfile import read_band, read_policy
 from moderation.rule import Boost, Canary, Count, CountBy, Distinct, Rule, Status, revision
 from moderation.rulecondition import MAX_PATTERN, Conditions, joined, refusal
 from moderation.ruleexample import read_examples, read_more_examples
@@ -42,7 +42,8 @@ EXAMPLES: Final = "examples.yaml"
 _SPECIAL: Final = ("policy.yaml", "game.yaml", "handles.yaml", "allowlist.yaml", "guards.yaml", EXAMPLES)
 _RULE: Final = (
     "id", "label", "说明", "owner", "status", "when", "unless", "context", "count", "score", "boosts", "because",
-    "starts", "expires", "review_by", "budget", "canary", "tests",
+    "starts", "expires", "review_by", "budget", "band", "canary",
+    "tests",
 )  # fmt: skip
 _NEEDED: Final = ("id", "label", "说明", "owner", "status", "score", "because", "tests")
 
@@ -249,6 +250,7 @@ class _Reading:
             expires_ms=p.day(e.get("expires")),
             review_ms=p.day(e.get("review_by")),
             budget=p.integer(budget, 0, 1, MOST_SPENT) if budget else None,
+            band=read_band(p, e["band"]) if "band" in e else None,
             canary=self._canary(e.get("canary")),
             file=node.file,
             line=node.line,

@@ -49,6 +49,7 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
     "E108": ("{number} 超出范围 {low}–{high}", "{number} is not within {low}-{high}"),
     "E109": ("「{value}」不在可选值之中", "“{value}” is none of the possible values"),
     "E109.options": ("「{value}」不在可选值之中：{options}", "“{value}” is none of {options}"),
+    "E110": ("「{value}」不是比例，写成 0.2%、5%，大于 0，不超过 100%", "“{value}” is no share: write 0.2% or 5%"),
     # what it says
     "E201": ("缺少文件 {name}", "the file {name} is missing"),
     "E202": ("handles.yaml 内容不对：{why}", "handles.yaml makes no sense: {why}"),
@@ -175,6 +176,10 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
     "W212": (
         "规则 {id} 的 hit 和 pass 里有同一句话：「{text}」",
         "the rule {id} has one test both as hit and as pass: “{text}”",
+    ),
+    "W213": (
+        "规则 {id} 命中率到 {percent}% 才停，等于没有上限",
+        "the rule {id} may hit {percent}% of the chat before it is stopped: that is no bound",
     ),
 }
 

@@ -16,11 +16,12 @@ import re
 import warnings
 from bisect import bisect_left
 from functools import cache, partial
-from itertools import accumulate
+from heapq import merge
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 try:
     import rjieba
@@ -36,6 +37,7 @@ _HAN: Final = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 # Between two letters or two digits no word ends.
 _GLUED: Final = re.compile("(?<=[A-Za-z])(?=[A-Za-z])|(?<=[0-9])(?=[0-9])")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_LINE: Final = re.compile(".+")
 _Cut: TypeAlias = "Callable[[str], list[str]]"
 
 
@@ -83,7 +85,7 @@ class Segmenter:
 
     def __init__(self, terms: Iterable[str], *, plain: bool = False) -> None:
         # Adding a word shifts the frequencies the next ones need: in one order whatever the caller's, and once each.
-        words = sorted({term for term in terms if len(term) > 1 and _HAN.search(term)})
+        words = _in_order({term for term in terms if len(term) > 1 and _HAN.search(term)})
         added: set[str] = set()
         self._cut: _Cut = (_jieba_cut if plain or not _FAST else _rjieba_cut)(words, added)
         #: The terms that are no words of the language: jieba had to be told.
@@ -124,6 +126,8 @@ class Segmenter:
         return [term for term in terms if _HAN.search(term) and len(self.words(term)) > 1]
 
 
+#: Words sorted at once: about 1 ms.
+_PIECE: Final = 2_000
 #: Tokenizers made beforehand; each is used once, since a lexicon is told to it.
 _stock: Final[list[Any]] = []
 
@@ -136,10 +140,18 @@ def stock(dictionary: str) -> None:
     if not _FAST or _stock:
         return
     tokenizer: Any = rjieba.Jieba.empty()  # type: ignore[no-untyped-call]  # its stubs say nothing
-    for line in dictionary.splitlines():
-        word, frequency, *tag = line.split()
+    for line in _LINE.finditer(dictionary):  # to split it at once held the lock for 38 ms
+        word, frequency, *tag = line[0].split()
         tokenizer.add_word(word, int(frequency), tag[0] if tag else None)
     _stock.append(tokenizer)
+
+
+def _in_order(words: Collection[str]) -> list[str]:
+    """Sort words a piece at a time: other threads wait for no piece, but 48 ms for 60 000 at once."""
+    left, pieces = iter(words), []
+    while piece := sorted(islice(left, _PIECE)):
+        pieces.append(piece)
+    return list(merge(*pieces))
 
 
 def _rjieba_cut(words: list[str], added: set[str]) -> _Cut:

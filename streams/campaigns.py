@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: Pieces of evidence kept of one member: one voice must not fill the file.
 PIECES: Final = 5
-#: Keys that lead to one campaign, on average at most, where memory is bounded.
-KEYS_EACH: Final = 4
+#: Keys that are known for each piece of evidence, at most, where memory is bounded.
+KEYS_EACH: Final = 2
 #: Campaigns that can be listed; those nobody joined for longest go first.
 LISTED: Final = 10_000
 #: Handles that every worker knows as bad, and as allowed; of more, those whose mark ends first are for campaigns only.
@@ -96,11 +96,14 @@ class _Body:
 class MemoryCampaigns:
     """Campaigns that die with the process, so use it for files, not for a game.
 
-    It forgets none, unless `most` is given: then those seen longest ago, and of the keys the first ones.
+    It forgets none, unless `most` is given, pieces of evidence in all: then those seen longest ago, counted in
+    `forgotten`, and of the keys the first ones. A piece takes about 1.7 KiB (2026-11-22).
     """
 
     def __init__(self, most: int | None = None) -> None:
+        self.forgotten = 0
         self._most = most
+        self._pieces = 0
         self._known: dict[str, Known] = {}
         self._bodies: defaultdict[str, _Body] = defaultdict(_Body)
         self._joined: dict[str, int] = {}
@@ -147,22 +150,27 @@ class MemoryCampaigns:
         if placed is None:
             return None
         self._known |= placed.ties
-        joined = _joined(placed, self._note(seen, placed, policy, self._remembered(placed.campaign_id)))
+        body = self._bodies[placed.campaign_id]
+        before = len(body.evidence)
+        joined = _joined(placed, self._note(seen, placed, policy, body))
+        self._forget(placed.campaign_id, len(body.evidence) - before)
         if joined and joined.due:
-            before = self._joined.get(placed.campaign_id, 0)
-            self._joined[placed.campaign_id] = max(before, seen.ts)
+            self._joined[placed.campaign_id] = max(self._joined.get(placed.campaign_id, 0), seen.ts)
         return joined
 
-    def _remembered(self, campaign_id: str) -> _Body:
-        body = self._bodies[campaign_id]
-        if self._most is not None:
-            self._bodies[campaign_id] = self._bodies.pop(campaign_id)  # the last one now
-            if len(self._bodies) > self._most:
-                self._joined.pop(first := next(iter(self._bodies)), None)
-                del self._bodies[first]
-            while len(self._known) > KEYS_EACH * self._most:
-                del self._known[next(iter(self._known))]
-        return body
+    def _forget(self, last: str, more: int) -> None:
+        """Make room, where memory is bounded, for the pieces that the campaign seen `last` has got."""
+        if self._most is None:
+            return
+        self._pieces += more
+        self._bodies[last] = self._bodies.pop(last)
+        while self._pieces > self._most and len(self._bodies) > 1:
+            first = next(iter(self._bodies))
+            self._pieces -= len(self._bodies.pop(first).evidence)
+            self._joined.pop(first, None)
+            self.forgotten += 1
+        while len(self._known) > KEYS_EACH * self._most:
+            del self._known[next(iter(self._known))]
 
     @staticmethod
     def _note(seen: Sighting, placed: Placed, policy: CampaignPolicy, body: _Body) -> _Answer | None:

@@ -1,6 +1,6 @@
 """The ledger: what outlives a worker. Strikes with decay, sanctions in force, actions by id.
 
-Campaigns and appeals stand beside it, in files of their own.
+Campaigns, appeals and the bands of rules stand beside it, in files of their own.
 
 Two implementations of one contract: `MemoryLedger` for one process, `RedisLedger` for a fleet; tests/test_ledger.py
 holds both to the same answers. Every write may be repeated: a reply that got lost, a batch that is redelivered and a
@@ -26,6 +26,7 @@ from msgspec import Struct
 from moderation.actions import Action
 from moderation.standing import DECAY_MS, GRACE_MS, Standing, Strike
 from streams.appeals import Appeals, MemoryAppeals, RedisAppeals
+from streams.bands import Bands, MemoryBands, RedisBands
 from streams.campaigns import Campaigns, MemoryCampaigns, RedisCampaigns
 from streams.listing import Listed, Listing, MemoryListing, RedisListing, read_action
 from streams.store import FORGIVE, RECORD, REVERT, STRIKE, Store
@@ -66,6 +67,10 @@ class Ledger(Protocol):
     @property
     def appeals(self) -> Appeals:
         """What is remembered of appeals, likewise."""
+
+    @property
+    def bands(self) -> Bands:
+        """How much rules hit, and which left their band, likewise."""
 
     @property
     def listing(self) -> Listing:
@@ -114,13 +119,15 @@ class MemoryLedger:
     """A ledger that dies with the process, so use it for files, not for a game.
 
     It forgets no player, unless `most` is given: then whoever struck longest ago, and counts in `forgotten` how often.
+    `evidence` bounds what it keeps of campaigns.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self.campaigns = MemoryCampaigns(most)
+    def __init__(self, most: int | None = None, evidence: int | None = None) -> None:
+        self.campaigns = MemoryCampaigns(evidence)
         self.forgotten = 0
         self._most = most
         self.appeals = MemoryAppeals()
+        self.bands = MemoryBands()
         self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
         self._actions: dict[tuple[str, str], Action] = {}
         self._reverts: dict[tuple[str, str], Action] = {}
@@ -226,6 +233,7 @@ class RedisLedger:
         self._store = Store(url, prefix=prefix, timeout_s=timeout_s, rest_s=rest_s, clock=clock)
         self.campaigns = RedisCampaigns(self._store)
         self.appeals = RedisAppeals(self._store)
+        self.bands = RedisBands(self._store)
         self.listing = RedisListing(self._store)
 
     async def strike(self, strikes: Sequence[Strike]) -> list[Standing]:

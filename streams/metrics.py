@@ -180,6 +180,9 @@ class Metrics(Catalogue):
         self.rule_overturned = self._gauge(
             "rule_overturned", "1 while a rule is left to humans: too many appeals against it were granted.", "rule"
         )
+        self.rule_out_of_band = self._gauge(
+            "rule_out_of_band", "1 while a rule is left to humans: it hit more than its band allows.", "rule"
+        )
         self.rules_revision = self._gauge("rules_revision", "Revision of the rules in force; 0 is the own directories.")
         self.rules_published = self._gauge("rules_published", "The newest revision that this worker has seen.")
         self.ruleset_info = Info("qingliu_ruleset", "Hash of the rule set in force.", registry=self.registry)

@@ -328,6 +328,7 @@ class Pipeline:
         for letter in dead:
             m.outcomes.labels("dead_letter").inc()
             m.dead_letters.labels(letter.headers[0][1].decode()).inc()
+        self.bulletin.heard([j.finding for j in judged])
         for j in judged:
             for hit in j.finding.hits:
                 m.rule_hits.labels(hit.rule, hit.status).inc()

@@ -40,7 +40,8 @@ class Overtaken(QingliuError):
 class Revision(Struct, frozen=True, omit_defaults=True):
     """One publication. `files` is the digest of its bundle, `ruleset` the hash of what it says, `at` milliseconds.
 
-    `restores` is the revision that a rollback put back in force.
+    `restores` is the revision that a rollback put back in force; `unseen` names what may ban by that and did not
+    before: a second person looks at it afterwards (`Publications.reviewed`).
     """
 
     number: int
@@ -51,6 +52,7 @@ class Revision(Struct, frozen=True, omit_defaults=True):
     at: int
     approver: str | None = None
     restores: int | None = None
+    unseen: tuple[str, ...] = ()
 
 
 class Proposal(Struct, frozen=True):
@@ -90,6 +92,12 @@ class Publications(Protocol):
     async def history(self, most: int = KEPT) -> list[Revision]:
         """Return the newest revisions, the one in force first."""
 
+    async def review(self, number: int, by: str) -> None:
+        """Note that somebody looked at what a roll-back may do; the first stays."""
+
+    async def reviews(self) -> dict[int, str]:
+        """Return who looked at which revision."""
+
     async def propose(self, proposal: Proposal, layers: Layers) -> None:
         """Keep a proposal for a week, or until it is withdrawn."""
 
@@ -119,6 +127,7 @@ class MemoryPublications:
         self._now = now
         self._revisions: list[Revision] = []
         self._files: dict[str, bytes] = {}
+        self._reviews: dict[int, str] = {}
         self._proposals: dict[str, tuple[int, Proposal, bytes]] = {}
         self._workers: dict[str, tuple[int, WorkerState]] = {}
 
@@ -145,6 +154,14 @@ class MemoryPublications:
     async def history(self, most: int = KEPT) -> list[Revision]:
         """See `Publications`."""
         return self._revisions[::-1][:most]
+
+    async def review(self, number: int, by: str) -> None:
+        """See `Publications`."""
+        self._reviews.setdefault(number, by)
+
+    async def reviews(self) -> dict[int, str]:
+        """See `Publications`."""
+        return dict(self._reviews)
 
     async def propose(self, proposal: Proposal, layers: Layers) -> None:
         """See `Publications`."""
@@ -206,6 +223,15 @@ class RedisPublications:
         """See `Publications`."""
         [entries] = await self._store.ask([("LRANGE", self._key("revisions"), -most, -1)])
         return [_revision(entry) for entry in reversed(entries)]
+
+    async def review(self, number: int, by: str) -> None:
+        """See `Publications`."""
+        await self._store.ask([("HSETNX", self._key("reviews"), number, by)])
+
+    async def reviews(self) -> dict[int, str]:
+        """See `Publications`."""
+        [found] = await self._store.ask([("HGETALL", self._key("reviews"))])
+        return {int(number): by.decode() for number, by in found.items()}
 
     async def propose(self, proposal: Proposal, layers: Layers) -> None:
         """See `Publications`."""

@@ -5,7 +5,7 @@
 Reading takes seconds and holds the interpreter's lock in Python code; a process holds only its own, and one that hangs
 or grows without end is killed. Compiling must be here, since a process cannot share what it makes; no step of it keeps
 the lock for long, but for making jieba's dictionary, which is therefore stocked beforehand, word by word.
-What a published rule set costs the loop is measured in docs/rules-workflow.md.
+What a published rule set costs the loop: `python -m bench.reload`, docs/rules-workflow.md.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: A rule set that takes longer to read is refused. Seconds; 50,000 terms take 5.
 WITHIN_S: Final = 120.0
+#: How far the process that reads stands back behind those that judge.
+NICE: Final = 10
 #: Terms sent and taken in at once: a few ms.
 PIECE: Final = 2_000
 _LENGTH: Final = struct.Struct(">I")
@@ -127,6 +129,7 @@ def _pieces(contents: Contents) -> Iterator[object]:
 
 def main() -> None:
     """Read layers from stdin; write the contents, or what is wrong with them, to stdout."""
+    os.nice(NICE)
     layers = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=list[dict[str, bytes]])
     for value in _answer(layers):
         frame = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)

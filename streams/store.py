@@ -49,7 +49,8 @@ SIGHT: Final = _script("sight")
 FORGIVE: Final = _script("forgive")
 PUBLISH: Final = _script("publish")
 ANSWER: Final = _script("answer")
-_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, PUBLISH, ANSWER)
+FALL: Final = _script("fall")
+_SCRIPTS: Final = (STRIKE, RECORD, REVERT, SIGHT, FORGIVE, PUBLISH, ANSWER, FALL)
 
 
 class Store:

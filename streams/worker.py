@@ -141,7 +141,8 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         watch = Rounds(Watch(lag, ledger, health, metrics).round, EVERY_S)
         stack.push_async_callback(watch.end)
         told = _tell(KafkaOutbox(app), Letters(settings.topics).note(_started(start.rules.hash)))
-        for job in (_measure_lag(metrics), bulletin.follow(), rule_watch.run(), told):
+        falls = _tell_falls(bulletin, moderator, KafkaOutbox(app), Letters(settings.topics))
+        for job in (_measure_lag(metrics), bulletin.follow(), rule_watch.run(), told, falls):
             stack.push_async_callback(_end, asyncio.create_task(job))
         log.info("worker started", ruleset=start.rules.hash, revision=start.revision, metrics_port=port)
         yield Worker(settings, app, health, metrics, port, watch.task)
@@ -161,8 +162,20 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _started(ruleset: str) -> RulesChange:
     """Write down, for the audit log, which rules came into force by our start."""
-    host = socket.gethostname()[:64] or "unknown"
-    return RulesChange("started", "qingliu", f"worker-{os.getpid()}@{host}", ruleset, time.time_ns() // 1_000_000)
+    return RulesChange("started", "qingliu", _login(), ruleset, time.time_ns() // 1_000_000)
+
+
+def _login() -> str:
+    return f"worker-{os.getpid()}@{socket.gethostname()[:64] or 'unknown'}"
+
+
+async def _tell_falls(bulletin: Bulletin, moderator: Moderator, outbox: KafkaOutbox, letters: Letters) -> None:
+    """Write down, for the audit log, each rule that left its band by what this worker counted."""
+    while True:
+        one = await bulletin.fell.get()
+        ruleset, rule = moderator.rules.hash, f"{one.rule}@{one.revision}"
+        fell = RulesChange("left_to_humans", "qingliu", _login(), ruleset, one.at, reason=one.why, rule=rule)
+        await _tell(outbox, letters.note(fell))
 
 
 async def _tell(outbox: KafkaOutbox, letter: Letter) -> None:

@@ -110,6 +110,9 @@ CASES: Final[dict[str, Case]] = {
     "QingliuRuleOverturned": Case(
         10, {'qingliu_rule_overturned{rule="a.b"}': "1x20"}, {'qingliu_rule_overturned{rule="a.b"}': "0x20"}
     ),
+    "QingliuRuleOutOfBand": Case(
+        10, {'qingliu_rule_out_of_band{rule="a.b"}': "1x20"}, {'qingliu_rule_out_of_band{rule="a.b"}': "0x20"}
+    ),
     "QingliuAppealsOverdue": Case(60, {"qingliu_appeals_overdue": "2x70"}, {"qingliu_appeals_overdue": "2x20 0x70"}),
     "QingliuActionStorm": Case(DAY + 60, {AUTO: f"0+10x{DAY} 14400+120x100"}, {AUTO: f"0+40x{DAY} 57600+120x100"}),
     "QingliuActionSilence": Case(

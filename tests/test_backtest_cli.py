@@ -84,7 +84,7 @@ def test_a_rule_set_that_is_none_is_said_with_its_problems(place: Path) -> None:
 
 @pytest.mark.usefixtures("place")
 def test_each_rule_is_told_with_what_it_would_do_if_it_were_live() -> None:
-    rows = {one["rule"]: one for one in report("report", "--on", "chat.jsonl")}
+    rows = {one["rule"]: one for one in report("report", "--on", "chat.jsonl")["rules"]}
     shadow = rows["shadow.sell"]
     assert (shadow["status"], shadow["acted"]) == ("shadow", 0)
     assert shadow["would"] > 0
@@ -110,6 +110,6 @@ def test_what_humans_undid_is_told_beside_what_a_rule_did(embedded: Embedded, mo
     asyncio.run(record())
     monkeypatch.setenv("QINGLIU_REDIS", embedded.redis)
     monkeypatch.setenv("QINGLIU_REDIS_PREFIX", "rules-report")
-    [row] = [one for one in report("report", "--on", "chat.jsonl") if one["rule"] == "poach.cash"]
+    [row] = [one for one in report("report", "--on", "chat.jsonl")["rules"] if one["rule"] == "poach.cash"]
     assert (row["actions"], row["overturned"]) == (4, 1)
     assert "25.0%" in run("report", "--on", "chat.jsonl").stdout

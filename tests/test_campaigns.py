@@ -22,7 +22,7 @@ from moderation.actions import Evidence, How, What, When, Where, Who, Why
 from moderation.campaign import DUET_MS, Joined, Sighting, campaign_id
 from moderation.errors import SettingsError, StoreUnavailable
 from moderation.policy import CampaignPolicy
-from streams.campaigns import LISTED, MARKED, PIECES, Campaigns, Marked, MemoryCampaigns, RedisCampaigns
+from streams.campaigns import KEYS_EACH, LISTED, MARKED, PIECES, Campaigns, Marked, MemoryCampaigns, RedisCampaigns
 from streams.ledger import MemoryLedger, RedisLedger
 from streams.settings import Settings
 from streams.store import Store
@@ -674,3 +674,15 @@ def test_people_read_what_workers_wrote(embedded: Embedded, store: Counted, run:
     assert run(told.find(ours, "unknown")) is None
     with pytest.raises(SettingsError, match="QINGLIU_REDIS"):
         run(told.newest(Settings.load(env_file=None), 20))
+
+
+def test_bounded_campaigns_forget_the_ones_seen_longest_ago_with_their_keys_and_say_so(run: Run) -> None:
+    most = 20
+    memory = MemoryCampaigns(most)
+    for number in range(40):
+        run(memory.sight([seen(number, f"a{number}", f"wx:h{number}"), seen(100 + number, "a0", "wx:h0")], POLICY))
+    kept = [body.evidence for body in memory._bodies.values()]
+    assert sum(map(len, kept)) == memory._pieces <= most
+    assert len(memory._known) <= KEYS_EACH * most
+    assert memory.forgotten == 40 - len(kept)
+    assert any("e0" in evidence for evidence in kept)

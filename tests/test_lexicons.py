@@ -19,7 +19,7 @@ from console.lexicons import Change, Entry, Importing, entries, repeated
 from moderation.errors import SettingsError
 from moderation.moderator import Moderator
 from moderation.rulefile import draft, load
-from tests.small_rules import LEXICONS, TS, event, layer
+from tests.small_rules import LEXICONS, RULES, TS, event, layer
 from tests.test_cli import run
 
 if TYPE_CHECKING:
@@ -304,3 +304,15 @@ def test_a_combination_counts_only_when_all_its_words_are_there_and_none_that_it
     for line, expected in said.items():
         [finding] = moderator.judge([event(line)])
         assert ("shadow.sell" in {hit.rule for hit in finding.hits}) == expected, line
+
+
+def test_of_a_combination_the_reason_names_the_first_of_its_own_words() -> None:
+    words = LEXICONS.replace("[出金, 代练, 收元宝]", "[出金, 甩号&急用钱~官方]")
+    text = RULES.replace(
+        "when: {lexicon: sell}\n  score: 100", "when: {all: [lexicon: cash, lexicon: sell]}\n  score: 100"
+    )
+    moderator = Moderator(load([layer(lexicons__all_yaml=words, rules_yaml=text)]))
+    [finding] = moderator.judge([event("现金，急用钱才甩号")])
+    assert next(hit.because for hit in finding.hits if hit.rule == "shadow.sell") == "甩号"
+    [finding] = moderator.judge([event("现金出金")])
+    assert next(hit.because for hit in finding.hits if hit.rule == "shadow.sell") == "出金"

@@ -67,6 +67,12 @@ def test_two_sound_rules_get_no_advice() -> None:
     assert advice(TWO) == []
 
 
+@pytest.mark.parametrize(("most", "expected"), [("50%", ["W213 8"]), ("100%", ["W213 8"]), ("49%", [])])
+def test_a_band_that_bounds_nothing_is_named(most: str, expected: list[str]) -> None:
+    band = f"  score: 50\n  band: {{at_most: {most}}}\n"
+    assert advice(TWO.replace("  score: 50\n", band, 1)) == expected
+
+
 @pytest.mark.parametrize(
     ("term", "expected"),
     [

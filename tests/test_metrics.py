@@ -30,6 +30,7 @@ LABELS = {
     "ruleset_reloads": {"result"},
     "ruleset_loaded_timestamp_seconds": set(),
     "rule_overturned": {"rule"},
+    "rule_out_of_band": {"rule"},
     "ruleset": {"hash"},
     "rules_revision": set(),
     "rules_published": set(),
@@ -82,6 +83,7 @@ def metrics() -> Metrics:
     made.lag_records.labels("chat.world", "3").set(1)
     made.stalled_seconds.labels("chat.world", "3").set(1)
     made.rule_overturned.labels("poach.cash-move").set(1)
+    made.rule_out_of_band.labels("poach.cash-move").set(1)
     made.ruleset_info.info({"hash": "abc"})
     return made
 

@@ -77,6 +77,16 @@ def test_what_was_published_last_is_in_force_with_its_files(contract: Callable[[
     contract(run)
 
 
+def test_who_looked_at_a_revision_first_is_remembered(contract: Callable[[Any], None]) -> None:
+    async def run(them: Publications) -> None:
+        assert await them.reviews() == {}
+        for number, by in ((3, "老白"), (7, "阿青"), (3, "阿青")):
+            await them.review(number, by)
+        assert await them.reviews() == {3: "老白", 7: "阿青"}
+
+    contract(run)
+
+
 def test_to_publish_again_changes_nothing_and_nobody_publishes_over_what_they_have_not_seen(
     contract: Callable[[Any], None],
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from itertools import count
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -14,14 +14,16 @@ from typer.testing import CliRunner, Result
 
 from console.cli import app
 from console.statuschange import with_status
+from moderation.band import Fallen
 from moderation.errors import SettingsError
 from moderation.rule import Canary
 from moderation.rulefile import load, read
 from streams.bundle import gather
+from streams.ledger import RedisLedger
 from streams.settings import PREFIX
 from streams.topics import create_topics
 from streams.worker import running
-from tests.small_rules import RULES, event, layer, rules
+from tests.small_rules import RULES, TS, event, layer, rules
 from tests.test_worker import read as records
 from tests.test_worker import settings_for
 
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from moderation.rule import Status
     from streams.bundle import Layers
     from streams.embedded import Embedded
-
-_numbers = count()
 
 
 def good(text: str = RULES) -> dict[str, bytes]:
@@ -51,7 +51,7 @@ class Desk:
 
     def __init__(self, directory: Path, pair: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
         self.directory = directory
-        self.prefix = f"publishing-{next(_numbers)}"
+        self.prefix = f"publishing-{uuid4().hex[:12]}"
         for name in os.environ:
             if name.upper().startswith(PREFIX):
                 monkeypatch.delenv(name)
@@ -201,6 +201,64 @@ def test_after_other_words_all_that_a_revision_did_is_to_be_undone(desk: Desk) -
     line = desk.run("rollback", "--author", "老白", "--reason", "误伤").stdout.splitlines()[-1]
     assert line.startswith(f"qingliu revert-many --ruleset {bad} --since")
     assert desk.status()["current"]["number"] == 2
+
+
+@pytest.mark.servers
+def test_who_goes_back_alone_to_what_may_ban_is_looked_at_by_somebody_else_afterwards(desk: Desk) -> None:
+    desk.publish()
+    desk.edit("score: 60", "score: 61")
+    waiting = desk.publish().stderr.split("approve ")[1].split()[0]
+    desk.run("approve", waiting, "--approver", "老白", "--yes")
+    desk.run("rollback", "--author", "老白", "--reason", "误伤", "--yes")
+    found = desk.status(code=1)
+    assert (found["current"]["number"], found["current"]["restores"], found["current"].get("approver")) == (3, 1, None)
+    assert [(one["number"], one["unseen"]) for one in found["unreviewed"]] == [(3, ["poach.cash"])]
+    assert "approve 3" in " ".join(desk.run("status", code=1).stdout.split())
+    for number, name in (("3", "老白"), ("2", "阿青"), ("9", "阿青")):
+        desk.run("approve", number, "--approver", name, "--yes", code=2)
+    assert "poach.cash" in desk.run("approve", "3", "--approver", "阿青").stdout
+    assert len(desk.status(code=1)["unreviewed"]) == 1
+    desk.run("approve", "3", "--approver", "阿青", "--yes")
+    assert desk.status()["unreviewed"] == []
+    desk.run("approve", "3", "--approver", "阿青", "--yes", code=2)
+
+
+@pytest.mark.servers
+def test_what_lint_advises_is_shown_before_and_hinders_nobody(desk: Desk) -> None:
+    desk.edit("owner: gm", "owner: ''")
+    said = desk.publish()
+    assert "W203" in said.stderr
+    assert "W203" not in said.stdout
+    assert desk.status()["current"]["number"] == 1
+
+
+@pytest.mark.servers
+def test_a_rule_out_of_its_band_is_shown_with_its_figures_until_somebody_trusts_it(desk: Desk) -> None:
+    desk.publish()
+    rule = load(gather([desk.directory])).by_id["poach.cash"]
+    seen = Fallen("poach.cash", rule.revision, TS, TS, 600, 40, 500, 20_000)
+    fall(desk, seen, msgspec.structs.replace(seen, revision="gone"), msgspec.structs.replace(seen, rule="no.more"))
+    [left] = desk.status(code=1)["left"]
+    assert (left["rule"], left["why"], left["seen"]["senders"]) == ("poach.cash", "out_of_band", 40)
+    shown = " ".join(desk.run("status", code=1).stdout.split())
+    assert "40" in shown
+    assert "8.00%" in shown
+    trust = ("trust", "poach.cash", "--author", "阿青", "--reason", "看过了")
+    assert "8.00%" in desk.run(*trust).stdout
+    assert len(desk.status(code=1)["left"]) == 1
+    desk.run(*trust, "--yes")
+    assert desk.status()["left"] == []
+    desk.run(*trust, "--yes", code=2)
+
+
+def fall(desk: Desk, *seen: Fallen) -> None:
+    async def fell() -> None:
+        ledger = RedisLedger(os.environ["QINGLIU_REDIS"], prefix=desk.prefix, timeout_s=5)
+        for one in seen:
+            await ledger.bands.fall(one)
+        await ledger.close()
+
+    asyncio.run(fell())
 
 
 @pytest.mark.servers

@@ -15,12 +15,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from console import ruleschema
-from moderation.rulefile import kind
+from moderation.rulefile import draft, kind
+from tests.small_rules import layer
 from tests.test_hostile_rules import DATA, INDEX, SMALL
 
 RULES: Final = Path(__file__).parent.parent / "rules"
 #: What is wrong with the shape of a file, whatever its words: a schema must see it.
-SHAPES: Final = ("E102", "E104", "E108", "E109", "E207", "E402", "E403")
+SHAPES: Final = ("E101", "E102", "E104", "E108", "E109", "E207", "E402", "E403")
 #: Within those, what only the engine can tell: lists where a schema takes null, and what YAML reads as other types.
 BEYOND: Final = ("R17-typing-c-score", "R11-punishment-h-digits")
 
@@ -100,8 +101,27 @@ def test_what_the_engine_takes_the_schema_takes(name: str) -> None:
 
 
 def test_every_field_is_explained_in_chinese() -> None:
-    for name in ("rules", "lexicon", "policy", "game", "allowlist", "guards"):
+    for name in ("rules", "lexicon", "policy", "game", "allowlist", "guards", "examples"):
         assert [path for path, node in described(schema(name)) if not han(node.get("description", ""))] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ("a.b:\n  pass:\n    - 你好\n    - {text: 出金, level: 3, channel: world}\n", True),
+        ("a.b: {hit: [出金], pass: [{messages: [出, 金], every: 5}]}\n", True),
+        ("a.b: {}\n", True),
+        ("a.b: {passes: [你好]}\n", False),
+        ("a.b: [你好]\n", False),
+        ("a.b: {pass: [{text: 你好, levl: 3}]}\n", False),
+        ("- a.b\n", False),
+    ],
+)
+def test_examples_are_checked_as_the_engine_reads_them(text: str, sound: bool, tmp_path: Path) -> None:
+    (tmp_path / "examples.yaml").write_text(text, "utf-8")
+    assert refused(tmp_path) is not sound
+    site = {"examples.yaml": text.replace("a.b", "sell.contact").encode()}
+    assert any(one.code in SHAPES for one in draft([layer(), site]).problems) is not sound
 
 
 def described(node: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -98,6 +98,11 @@ ON_CALL: Final[dict[str, Sequence[Panel]]] = {
             "core {{instance}}": 'rate(process_cpu_seconds_total{job="qingliu-worker"}[$__rate_interval])',
             "loop lag p99": _quantiles("loop_lag_seconds")["p99"],
         }),
+        Panel("Processes behind one port 进程", "none", {
+            "wanted {{instance}}": "qingliu_processes_wanted",
+            "answering {{instance}}": "qingliu_processes",
+            "started again in 5 min": "sum(increase(qingliu_process_restarts_total[5m]))",
+        }),
     ),
 }  # fmt: skip
 
@@ -145,6 +150,9 @@ RULES: Final[dict[str, Sequence[Panel]]] = {
         }),
         Panel("Left to humans by appeals 因申诉只交人工", "none", {
             "{{rule}}": "max by (rule) (qingliu_rule_overturned) == 1",
+        }),
+        Panel("Left to humans by their hit rate 因命中率只交人工", "none", {
+            "{{rule}}": "max by (rule) (qingliu_rule_out_of_band) == 1",
         }),
         Panel("Appeals 申诉", "none", {
             "open": "max(qingliu_appeals_open)", "overdue": "max(qingliu_appeals_overdue)",
