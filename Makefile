@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: fuzz demo test check format lint types contracts bench detection cases faults faults-quick attacks memory clean
+.PHONY: fuzz demo test check format lint types contracts bench detection cases faults faults-quick attacks clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -16,7 +16,7 @@ check: .venv/ready
 	$(BIN)/pytest
 
 bench: .venv/ready
-	@$(BIN)/python bench/stream.py $(ARGS)
+	@$(BIN)/qingliu bench $(ARGS)
 
 detection: .venv/ready
 	@$(BIN)/python bench/detection.py $(ARGS)
@@ -32,9 +32,6 @@ faults-quick: .venv/ready
 
 attacks: .venv/ready
 	@$(BIN)/python -m bench.attacks $(ARGS)
-
-memory: .venv/ready
-	@$(BIN)/python -m bench.memory $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format .

@@ -1,0 +1,102 @@
+"""A run as one HTML page with pictures; it opens offline and runs nothing. The numbers are those of --json."""
+
+from __future__ import annotations
+
+from math import log10
+from typing import TYPE_CHECKING, Final
+
+from bench.part import bare, spelled
+from bench.result import RATIOS, points
+from bench.shown import about, sheets
+from console.charts import Bar, bars, lines
+from console.html import page, tag
+from console.report import STYLE
+from console.show import visible
+from console.words import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from xml.etree.ElementTree import Element
+
+    from bench.result import Result
+    from bench.shown import Sheet
+
+GROWING: Final = {
+    "lexicon": ("词条", "terms"),
+    "rules": ("规则", "rules"),
+    "length": ("字符", "characters"),
+    "senders": ("在说话的账号", "active senders"),
+    "messages": ("判过的消息", "messages judged"),
+}
+
+
+def html(result: Result) -> bytes:
+    """Return the page."""
+    title = say("清流：性能", "Qingliu: speed")
+    return page(title, STYLE, tag("h1", title), *_body(result))
+
+
+def _body(result: Result) -> Iterator[Element]:
+    yield tag("p", visible(about(result)), class_="dim")
+    targets, *others = sheets(result)
+    yield from _table(targets)
+    yield from _against(result)
+    yield from _latency(result)
+    yield from _growth(result)
+    for sheet in others:
+        yield from _table(sheet)
+
+
+def _table(sheet: Sheet) -> Iterator[Element]:
+    yield tag("h2", sheet.title)
+    body = (
+        tag("tr", *(tag("td", visible(cell), class_="hot" if cell == "✗" else None) for cell in row))
+        for row in sheet.rows
+    )
+    yield tag("table", tag("thead", tag("tr", *(tag("th", name) for name in sheet.head))), tag("tbody", *body))
+
+
+def _key(old: str, new: str) -> Element:
+    keys = ((tag("span", class_=f"key {side}"), name) for side, name in (("old", old), ("new", new)))
+    return tag("p", *(part for pair in keys for part in pair))
+
+
+def _against(result: Result) -> Iterator[Element]:
+    """Draw each ratio of speeds as two bars: the other one's and ours."""
+    rows = [
+        Bar(f"{bare(under.partition('.')[2])} ×{ratio:.2f}", round(theirs), round(ours))
+        for name, (over, under) in RATIOS.items()
+        if under.endswith("_per_s") and (ratio := result.median(name)) is not None
+        if (ours := result.median(over)) is not None and (theirs := result.median(under)) is not None
+    ]
+    if rows:
+        title = say("和别的做法比，每秒消息数", "Against what else one would do, messages a second")
+        yield tag("h2", title)
+        yield _key(say("别的", "theirs"), say("我们", "ours"))
+        yield bars(rows, title)
+
+
+def _latency(result: Result) -> Iterator[Element]:
+    figures = result.part("latency")
+    loads = sorted(int(name.split("_")[2]) for name in figures if name.startswith("p50_at_"))
+    if loads:
+        title = say("事件到处罚可读，毫秒，按负荷", "From an event to its readable action, ms, by load")
+        yield tag("h2", title)
+        yield _key("p50", "p99")
+        drawn = [
+            (float(at), round(figures[f"p50_at_{at}_ms"].median), round(figures[f"p99_at_{at}_ms"].median))
+            for at in loads
+        ]
+        yield lines(drawn, [(float(at), f"{at} %") for at in loads], title)
+
+
+def _growth(result: Result) -> Iterator[Element]:
+    """Draw each curve beside its first point going on level."""
+    for what, sizes in points(result.figures).items():
+        costs = [result.figures[f"growth.{what}_{size}_us"].median for size in sizes]
+        name = say(*GROWING[what])
+        title = say(f"每条消息 µs，随{name}增长", f"µs a message, by {name}")
+        yield tag("h2", title)
+        yield _key(say("不变", "level"), say("测得", "measured"))
+        drawn = [(log10(size), round(costs[0]), round(cost)) for size, cost in zip(sizes, costs, strict=True)]
+        yield lines(drawn, [(log10(size), spelled(size)) for size in sizes], title)

@@ -1,0 +1,138 @@
+"""`qingliu bench`: parts one after the other, each in interleaved rounds, with progress on stderr.
+
+What fails is told at once and kept as missing; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.machine import commit, machine
+from bench.part import NotMeasured, spelled, spread, unit
+from bench.result import Result, ratios
+from console.show import printer
+from console.words import say
+from moderation.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.part import Part, Scale, Step
+
+#: The parts in order, and how many seconds the rounds of each may take in a quick run; the first is always whole. What
+#: has none is left out of a quick run, unless it is named.
+PARTS: Final = {
+    "engine": 25.0,
+    "stream": 75.0,
+    "latency": 45.0,
+    "growth": 45.0,
+    "memory": 35.0,
+    "startup": 15.0,
+    "reload": 15.0,
+    "scale": 25.0,
+    "peers": 20.0,
+    "transport": 0.0,
+}
+#: No step of a quick run begins later: it ends within five minutes.
+QUICK_S: Final = 270.0
+
+
+def chosen(only: Sequence[str], scale: Scale) -> list[str]:
+    """Return the parts to run. Raises SettingsError for one that there is not."""
+    named = [name for said in only for name in said.split(",") if name]
+    there = [name for name in PARTS if name != "peers" or find_spec("bench.peers")]
+    if unknown := sorted(set(named) - set(there)):
+        names = ", ".join(there)
+        raise SettingsError(
+            say(f"没有 {', '.join(unknown)} 这部分；有 {names}", f"no part {', '.join(unknown)}: there are {names}")
+        )
+    return [name for name in there if (name in named if named else PARTS[name] or scale != "quick")]
+
+
+def run(scale: Scale, only: Sequence[str]) -> Result:
+    """Measure. Raises SettingsError where the embedded servers are not installed, or for an unknown part."""
+    parts = chosen(only, scale)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    about, at = machine(), time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    with _bar() as bar:
+        measuring = Measuring(scale, bar)
+        for name in parts:
+            measuring.part(name)
+    figures = {name: spread(values) for name, values in measuring.rounds.items()}
+    took = time.monotonic() - measuring.began
+    return Result(scale, at, took, commit(), about, figures, ratios(measuring.rounds), measuring.missing)
+
+
+def _bar() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    err = printer(stderr=True)
+    return Progress(*columns, console=err, disable=not err.is_terminal)
+
+
+class Measuring:
+    """One run as it goes on: by figure what each round gave, by step why it could not be measured."""
+
+    def __init__(self, scale: Scale, bar: Progress) -> None:
+        self._scale: Scale = scale
+        self._bar = bar
+        self.began = time.monotonic()
+        self.rounds: dict[str, list[float]] = {}
+        self.missing: dict[str, str] = {}
+
+    def part(self, name: str) -> None:
+        """Run the rounds of one part; a step that failed once is not tried again."""
+        job = self._bar.add_task(name, total=None)
+        with ExitStack() as stack:
+            part: Part = importlib.import_module(f"bench.parts.{name}").part(self._scale, stack)
+            self._bar.update(job, total=len(part.steps) * part.rounds)
+            for _ in self._rounds(name, part):
+                for step, measure in part.steps.items():
+                    self._bar.update(job, description=f"{name}: {step}")
+                    if not self._late(name, step) and f"{name}: {step}" not in self.missing:
+                        self._step(name, step, measure)
+                    self._bar.advance(job)
+        self._bar.update(job, description=name, total=self._bar.tasks[job].completed)
+
+    def _rounds(self, name: str, part: Part) -> Iterator[int]:
+        """Yield one round after the other; in a quick run only the first and what else there is time for."""
+        began = time.monotonic()
+        for number in range(part.rounds):
+            each = (time.monotonic() - began) / max(1, number)
+            if number and self._scale == "quick" and (number + 1) * each > PARTS[name]:
+                return
+            yield number
+
+    def _late(self, name: str, step: str) -> bool:
+        late = self._scale == "quick" and time.monotonic() - self.began > QUICK_S
+        if late:
+            self._miss(name, step, say("五分钟用完了", "the five minutes are over"))
+        return late
+
+    def _step(self, name: str, step: str, measure: Step) -> None:
+        try:
+            figures = measure()
+        except NotMeasured as exc:
+            self._miss(name, step, str(exc))
+            return
+        except Exception as exc:  # noqa: BLE001  a benchmark that stops at the first surprise tells less
+            self._miss(name, step, f"{type(exc).__name__}: {exc}")
+            return
+        for figure, value in figures.items():
+            self.rounds.setdefault(f"{name}.{figure}", []).append(float(value))
+        told = ", ".join(f"{figure} {spelled(value, unit(figure))}" for figure, value in [*figures.items()][:4])
+        self._say(f"{name}: {told}")
+
+    def _miss(self, name: str, step: str, why: str) -> None:
+        self.missing.setdefault(f"{name}: {step}", f"{why:.300}")
+        self._say(f"{name}: {step}: {why}")
+
+    def _say(self, line: str) -> None:
+        self._bar.console.print(line, soft_wrap=True)
