@@ -14,6 +14,7 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+	$(BIN)/qingliu bench --gate
 
 bench: .venv/ready
 	@$(BIN)/qingliu bench $(ARGS)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from moderation.events import ChatEvent
 
 SESSION_S: Final = 4.0
-WITHIN_S: Final = 300.0
+WITHIN_S: Final = 900.0
 #: The sender lets others run at least so often.
 YIELD_EVERY: Final = 50
 LINGER_MS: Final = 1

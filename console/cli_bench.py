@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -21,17 +21,17 @@ app = typer.Typer(rich_markup_mode=None)
 _ROOT: Final = Path(__file__).parent.parent
 
 
-def module(name: str) -> Any:
+def module(name: str, checkout: Path = _ROOT) -> Any:
     """Import from bench/ of the checkout that we run from. Raises SettingsError where there is none."""
-    if not (_ROOT / "bench" / "run.py").is_file():
+    if not (checkout / "bench" / "run.py").is_file():
         raise SettingsError(
             say(
                 "bench 不在安装包里，只在代码仓库里：git clone 仓库，在里面执行 make bench",
                 "bench is no part of the installed package: clone the repository and run make bench in it",
             )
         )
-    if str(_ROOT) not in sys.path:
-        sys.path.insert(0, str(_ROOT))
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
     return importlib.import_module(f"bench.{name}")
 
 
@@ -62,7 +62,9 @@ def bench(
     json: Json = False,
 ) -> None:
     """Exit 0 whatever is measured; 1 if a step could not be measured, or a ratio of the gate is below its floor."""
-    _gate(json=json) if gate else _run(quick=quick, only=only or (), html=html, markdown=markdown, json=json)
+    if gate:
+        judged(module("gate").held(), json=json)
+    _run(quick=quick, only=only or (), html=html, markdown=markdown, json=json)
 
 
 def _run(*, quick: bool, only: Sequence[str], html: Path | None, markdown: bool, json: bool) -> None:
@@ -81,8 +83,8 @@ def _run(*, quick: bool, only: Sequence[str], html: Path | None, markdown: bool,
     raise typer.Exit(FINDINGS if result.missing else 0)
 
 
-def _gate(*, json: bool) -> None:
-    floors = module("gate").held()
+def judged(floors: Sequence[Any], *, json: bool) -> NoReturn:
+    """Print the ratios of the gate beside their floors; exit 1 if one is below."""
     if json:
         print_json({"held": all(one.held for one in floors), "ratios": floors})
     else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from moderation.events import ChatEvent
     from moderation.ruleset import RuleSet
 
-MESSAGES: Final = {"tiny": 300, "quick": 6_000, "full": 20_000}
+MESSAGES: Final = {"tiny": 300, "quick": 4_000, "full": 20_000}
 ROUNDS: Final = {"tiny": 1, "quick": 3, "full": 7}
 #: Messages of each expensive kind, of which the median counts: one that the scheduler came between tells nothing.
 DEAR: Final = {"tiny": 2, "quick": 15, "full": 50}

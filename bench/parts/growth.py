@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.part import Figures, Scale, Step
     from moderation.events import ChatEvent
 
-MESSAGES: Final = {"tiny": 200, "quick": 3_000, "full": 10_000}
+MESSAGES: Final = {"tiny": 200, "quick": 2_000, "full": 10_000}
 ROUNDS: Final = {"tiny": 1, "quick": 1, "full": 3}
 #: Messages of one moderator's life that are judged between two looks at the clock, and of which the cost is told.
 SLICE: Final = {"tiny": 100, "quick": 10_000, "full": 50_000}
@@ -40,8 +40,8 @@ POINTS: Final[dict[str, dict[Scale, tuple[int, ...]]]] = {
     },
     "rules": {"tiny": (10, 20), "quick": (10, 100, 1_000), "full": (10, 50, 200, 500, 1_000)},
     "length": {"tiny": (5, 50), "quick": (5, 50, 500), "full": (5, 20, 80, 320, 1_280)},
-    "senders": {"tiny": (10, 100), "quick": (1_000, 100_000), "full": (1_000, 10_000, 100_000, 1_000_000)},
-    "messages": {"tiny": (100, 300), "quick": (10_000, 100_000), "full": (50_000, 200_000, 1_000_000, 10_000_000)},
+    "senders": {"tiny": (10, 100), "quick": (1_000, 20_000), "full": (1_000, 10_000, 100_000, 1_000_000)},
+    "messages": {"tiny": (100, 300), "quick": (10_000, 50_000), "full": (50_000, 200_000, 1_000_000, 10_000_000)},
 }
 _RULE: Final = """\
 - id: bench.rule-{n}

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bench.part import Figures, Scale
 
 LOADS: Final = (25, 50, 75, 90)
-CLOSED: Final = {"tiny": 400, "quick": 20_000, "full": 60_000}
-SECONDS: Final = {"tiny": 0.2, "quick": 5.0, "full": 20.0}
+CLOSED: Final = {"tiny": 400, "quick": 8_000, "full": 60_000}
+SECONDS: Final = {"tiny": 0.2, "quick": 3.0, "full": 20.0}
 ROUNDS: Final = {"tiny": 1, "quick": 1, "full": 3}
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SENDERS: Final = {"tiny": 50, "quick": 100_000, "full": 100_000}
 #: Messages of each of them; a player has five in an hour's windows at least.
 MESSAGES_EACH: Final = {"tiny": 2, "quick": 1, "full": 5}
-INVENTED: Final = {"tiny": 500, "quick": 10_000, "full": 1_000_000}
+INVENTED: Final = {"tiny": 500, "quick": 5_000, "full": 1_000_000}
 
 
 def part(scale: Scale, stack: ExitStack) -> Part:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.pair import Pair
     from bench.part import Figures, Scale
 
-MESSAGES: Final = {"tiny": 400, "quick": 20_000, "full": 60_000}
+MESSAGES: Final = {"tiny": 400, "quick": 8_000, "full": 60_000}
 ROUNDS: Final = {"tiny": 1, "quick": 1, "full": 3}
 #: Partitions of each topic, one worker; and workers, with as many partitions as the most.
 PARTITIONS: Final = {"tiny": (1, 2), "quick": (1, 8), "full": (1, 2, 4, 8)}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.pair import Pair
     from bench.part import Figures, Scale
 
-MESSAGES: Final = {"tiny": 600, "quick": 20_000, "full": 60_000}
+MESSAGES: Final = {"tiny": 600, "quick": 10_000, "full": 60_000}
 ROUNDS: Final = {"tiny": 1, "quick": 2, "full": 5}
 PREFIX: Final = "bench."
 PARTITIONS: Final = 4
