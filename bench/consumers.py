@@ -199,14 +199,19 @@ async def confluent_loop(run: Run) -> dict[str, float]:
 
 async def worker(run: Run) -> dict[str, float]:
     """Run the real worker, and read its own counters: from the first batch in hand to the last one done."""
-    flags = {"topic_prefix": run.prefix, "group_id": run.group, "redis_prefix": run.group, "rules": str(RULES)}
-    session = {"session_timeout_s": SESSION_S, "heartbeat_s": SESSION_S / 4, "metrics_port": 0, "log_level": "error"}
-    log_json("error")
-    async with running(Settings.load(flags | session, env_file=None), run.kafka, run.redis) as started:
+    async with running(settings_of(run.prefix, run.group), run.kafka, run.redis) as started:
         metrics = started.metrics
         began = await _beyond([metrics.received.labels(run.topic)], 0)
         ended = await _beyond([metrics.outcomes.labels(outcome) for outcome in OUTCOMES], run.wanted)
     return _figures(ended[2], ended[0] - began[0], ended[1] - began[1])
+
+
+def settings_of(prefix: str, group: str) -> Settings:
+    """Return the settings of a worker in this process, on the shipped rules; it logs errors only from now on."""
+    log_json("error")
+    flags = {"topic_prefix": prefix, "group_id": group, "redis_prefix": group, "rules": str(RULES)}
+    session = {"session_timeout_s": SESSION_S, "heartbeat_s": SESSION_S / 4, "metrics_port": 0}
+    return Settings.load(flags | session | {"log_level": "error"}, env_file=None)
 
 
 async def _beyond(counters: Sequence[Counter], least: int) -> tuple[float, float, float]:

@@ -12,17 +12,19 @@ import os
 import time
 from itertools import count
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from bench.consumers import SESSION_S
 from bench.faults.crew import COMMANDS, Worker
 from bench.lines import key_value, said
 from bench.part import ROOT, RULES, NotMeasured
 from moderation.actions import Action, due_since
+from streams.settings import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from bench.pair import Pair
     from moderation.events import ChatEvent
 
-SESSION_S: Final = 4.0
 WITHIN_S: Final = 900.0
 #: The sender lets others run at least so often.
 YIELD_EVERY: Final = 50
@@ -54,6 +55,13 @@ class Driven(NamedTuple):
         return self.latencies_ms[min(len(self.latencies_ms) - 1, int(share * len(self.latencies_ms)))]
 
 
+def environment(**settings: object) -> dict[str, str]:
+    """Return the environment of a worker of this tree with these settings, and none of whoever measures."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    ours = {"rules": RULES, "log_level": "error", **settings}
+    return clean | {"PYTHONPATH": str(ROOT)} | {f"{PREFIX}{name.upper()}": str(value) for name, value in ours.items()}
+
+
 class Drive:
     """Workers on topics of their own, each a process; they end with `stack`."""
 
@@ -62,18 +70,15 @@ class Drive:
         prefix = f"drive{next(_runs)}."
         self._topics = pair.settings(prefix, partitions).topics
         pair.topics(prefix, partitions)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("QINGLIU_")} | {
-            "PYTHONPATH": str(ROOT),
-            "QINGLIU_KAFKA": pair.kafka,
-            "QINGLIU_REDIS": pair.redis,
-            "QINGLIU_REDIS_PREFIX": prefix.rstrip("."),
-            "QINGLIU_TOPIC_PREFIX": prefix,
-            "QINGLIU_RULES": str(RULES),
-            "QINGLIU_SESSION_TIMEOUT_S": str(SESSION_S),
-            "QINGLIU_HEARTBEAT_S": str(SESSION_S / 4),
-            "QINGLIU_LOG_LEVEL": "error",
-        }
-        home = Path(mkdtemp(prefix="qingliu-bench-"))
+        env = environment(
+            kafka=pair.kafka,
+            redis=pair.redis,
+            redis_prefix=prefix.rstrip("."),
+            topic_prefix=prefix,
+            session_timeout_s=SESSION_S,
+            heartbeat_s=SESSION_S / 4,
+        )
+        home = Path(stack.enter_context(TemporaryDirectory(prefix="qingliu-bench-")))
         self.workers = [Worker(f"worker-{n}", COMMANDS["real"], env, home) for n in range(workers)]
         stack.callback(self.end)
         pair.run(self._balanced())

@@ -6,7 +6,7 @@ from math import log10
 from typing import TYPE_CHECKING, Final
 
 from bench.part import bare, spelled
-from bench.result import RATIOS, points
+from bench.result import pairs, points
 from bench.shown import about, sheets
 from console.charts import Bar, bars, lines
 from console.html import page, tag
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from bench.result import Result
     from bench.shown import Sheet
 
+#: The parts that measure what others do, too.
+AGAINST: Final = ("engine", "peers", "stream", "transport")
 GROWING: Final = {
-    "lexicon": ("词条", "terms"),
-    "rules": ("规则", "rules"),
-    "length": ("字符", "characters"),
-    "senders": ("在说话的账号", "active senders"),
-    "messages": ("判过的消息", "messages judged"),
+    "growth.lexicon": ("词条", "terms"),
+    "growth.rules": ("规则", "rules"),
+    "growth.length": ("字符", "characters"),
+    "growth.senders": ("在说话的账号", "active senders"),
+    "life.messages": ("判过的消息", "messages judged"),
 }
 
 
@@ -62,15 +64,20 @@ def _key(old: str, new: str) -> Element:
 
 
 def _against(result: Result) -> Iterator[Element]:
-    """Draw each ratio of speeds as two bars: the other one's and ours."""
+    """Draw each ratio of speeds as two bars, the other one's and ours; a picture a part, since their scales differ."""
+    for part in AGAINST:
+        yield from _part_against(result, part)
+
+
+def _part_against(result: Result, part: str) -> Iterator[Element]:
     rows = [
         Bar(f"{bare(under.partition('.')[2])} ×{ratio:.2f}", round(theirs), round(ours))
-        for name, (over, under) in RATIOS.items()
-        if under.endswith("_per_s") and (ratio := result.median(name)) is not None
+        for name, (over, under) in pairs(result.figures)
+        if under.startswith(f"{part}.") and (ratio := result.median(name)) is not None
         if (ours := result.median(over)) is not None and (theirs := result.median(under)) is not None
     ]
     if rows:
-        title = say("和别的做法比，每秒消息数", "Against what else one would do, messages a second")
+        title = say(f"{part}：和别的比，每秒消息数", f"{part}: against others, messages a second")
         yield tag("h2", title)
         yield _key(say("别的", "theirs"), say("我们", "ours"))
         yield bars(rows, title)
@@ -93,7 +100,7 @@ def _latency(result: Result) -> Iterator[Element]:
 def _growth(result: Result) -> Iterator[Element]:
     """Draw each curve beside its first point going on level."""
     for what, sizes in points(result.figures).items():
-        costs = [result.figures[f"growth.{what}_{size}_us"].median for size in sizes]
+        costs = [result.figures[f"{what}_{size}_us"].median for size in sizes]
         name = say(*GROWING[what])
         title = say(f"每条消息 µs，随{name}增长", f"µs a message, by {name}")
         yield tag("h2", title)

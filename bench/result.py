@@ -26,7 +26,6 @@ RATIOS: Final = {
     "engine_vs_jieba_every_message": ("engine.clean_per_s", "engine.jieba_per_s"),
     "engine_vs_jieba_with_hmm": ("engine.clean_per_s", "engine.jieba_with_hmm_per_s"),
     "engine_vs_rjieba_every_message": ("engine.clean_per_s", "engine.rjieba_per_s"),
-    "spam_vs_clean": ("engine.spam_per_s", "engine.clean_per_s"),
     "lexicon_50k_vs_1k": ("growth.lexicon_50000_us", "growth.lexicon_1000_us"),
     "lexicon_200k_vs_1k": ("growth.lexicon_200000_us", "growth.lexicon_1000_us"),
     "rules_1000_vs_10": ("growth.rules_1000_us", "growth.rules_10_us"),
@@ -34,8 +33,8 @@ RATIOS: Final = {
     "eight_partitions_vs_one": ("scale.partitions_8_per_s", "scale.partitions_1_per_s"),
 }
 #: Of what grows by itself, the last point against the first, wherever these are.
-GROWN: Final = ("messages", "senders")
-_POINT: Final = re.compile(r"growth\.([a-z]+)_(\d+)_us")
+GROWN: Final = ("life.messages", "growth.senders")
+_POINT: Final = re.compile(r"((?:growth|life)\.[a-z]+)_(\d+)_us")
 
 
 class Result(Struct, frozen=True):
@@ -78,7 +77,7 @@ class Result(Struct, frozen=True):
 
 
 def points(figures: Mapping[str, object]) -> dict[str, list[int]]:
-    """Return how far each thing grew, in order: {"lexicon": [1000, 50000]}."""
+    """Return how far each thing grew, in order: {"growth.lexicon": [1000, 50000]}."""
     found: dict[str, list[int]] = {}
     for match in filter(None, map(_POINT.fullmatch, figures)):
         found.setdefault(match[1], []).append(int(match[2]))
@@ -89,16 +88,17 @@ def ratios(rounds: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
     """Divide figures round by round; those that were not measured have no ratio."""
     return {
         name: spread([one / other for one, other in zip(rounds[over], rounds[under], strict=False) if other])
-        for name, (over, under) in _pairs(rounds)
+        for name, (over, under) in pairs(rounds)
         if over in rounds and under in rounds and any(rounds[under])
     }
 
 
-def _pairs(rounds: Mapping[str, object]) -> Iterator[tuple[str, tuple[str, str]]]:
+def pairs(rounds: Mapping[str, object]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield each ratio by name with the two figures it is made of, whether or not they are among those measured."""
     yield from RATIOS.items()
     for what, sizes in points(rounds).items():
         if what in GROWN and len(sizes) > 1:
-            yield f"{what}_last_vs_first", (f"growth.{what}_{sizes[-1]}_us", f"growth.{what}_{sizes[0]}_us")
+            yield f"{what.partition('.')[2]}_last_vs_first", (f"{what}_{sizes[-1]}_us", f"{what}_{sizes[0]}_us")
     for name in rounds:
         if name.startswith("peers.") and name.endswith("_per_s"):
             peer = name.removeprefix("peers.").removesuffix("_per_s")

@@ -83,7 +83,7 @@ def shown(result: Result) -> RenderableType:
 def _table(sheet: Sheet) -> Table:
     table = Table(title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD)
     for number, name in enumerate(sheet.head):
-        table.add_column(name, justify="right" if 0 < number < 4 and len(sheet.head) == 5 else "left")
+        table.add_column(name, justify="right" if 0 < number < 3 else "left", no_wrap=number > 0)
     for row in sheet.rows:
         table.add_row(*(Text(visible(cell), _STYLE.get(cell, "")) for cell in row))
     return table

@@ -84,11 +84,11 @@ def test_a_run_measures_the_engine_by_kind_of_chat_by_stage_and_beside_jieba() -
     assert found["worst_ms"] * 1000 == pytest.approx(max(found[f"{kind}_us"] for kind in kinds))
 
 
-def test_growth_has_a_curve_for_everything_that_grows() -> None:
-    found = measured("growth")
+def test_there_is_a_curve_for_everything_that_grows() -> None:
+    found = {f"{part}.{name}": cost for part in ("growth", "life") for name, cost in measured(part).items()}
     assert all(cost > 0 for cost in found.values())
-    grown = points({f"growth.{name}": cost for name, cost in found.items()})
-    assert set(grown) == {"lexicon", "rules", "length", "senders", "messages"}
+    grown = points(found)
+    assert set(grown) == set(page.GROWING)
     assert all(len(sizes) > 1 and sizes == sorted(sizes) for sizes in grown.values())
 
 
@@ -146,7 +146,7 @@ def test_every_ratio_is_of_figures_of_one_part() -> None:
 
 
 def test_what_grows_by_itself_is_compared_first_and_last() -> None:
-    found = ratios({f"growth.messages_{size}_us": [cost] for size, cost in ((100, 10.0), (9_000, 12.0), (800, 50.0))})
+    found = ratios({f"life.messages_{size}_us": [cost] for size, cost in ((100, 10.0), (9_000, 12.0), (800, 50.0))})
     assert found["messages_last_vs_first"].median == pytest.approx(1.2)
 
 

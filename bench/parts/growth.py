@@ -1,4 +1,4 @@
-"""What a message costs the engine as things grow: the lexicon, the rules, messages, those who speak, and time itself.
+"""What a message costs the engine as things grow: the lexicon, the rules, messages, and those who speak.
 
 Points are named after what grows and how far: `lexicon_50000_us`. Terms and rules are made up and come to the shipped
 ones; terms are of characters that the chat is made of and belong to a class that shipped rules ask for.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bench.lines import NOW, endless, mix, said
+from bench.lines import NOW, mix, said
 from bench.part import RULES, Part
 from bench.parts.engine import as_a_worker, batches, cost_us
 from moderation.moderator import Moderator
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 MESSAGES: Final = {"tiny": 200, "quick": 2_000, "full": 10_000}
 ROUNDS: Final = {"tiny": 1, "quick": 1, "full": 3}
-#: Messages of one moderator's life that are judged between two looks at the clock, and of which the cost is told.
-SLICE: Final = {"tiny": 100, "quick": 10_000, "full": 50_000}
 POINTS: Final[dict[str, dict[Scale, tuple[int, ...]]]] = {
     "lexicon": {
         "tiny": (100, 1_000),
@@ -41,7 +39,6 @@ POINTS: Final[dict[str, dict[Scale, tuple[int, ...]]]] = {
     "rules": {"tiny": (10, 20), "quick": (10, 100, 1_000), "full": (10, 50, 200, 500, 1_000)},
     "length": {"tiny": (5, 50), "quick": (5, 50, 500), "full": (5, 20, 80, 320, 1_280)},
     "senders": {"tiny": (10, 100), "quick": (1_000, 20_000), "full": (1_000, 10_000, 100_000, 1_000_000)},
-    "messages": {"tiny": (100, 300), "quick": (10_000, 50_000), "full": (50_000, 200_000, 1_000_000, 10_000_000)},
 }
 _RULE: Final = """\
 - id: bench.rule-{n}
@@ -62,15 +59,14 @@ _SAID: Final = 100
 
 
 def part(scale: Scale, stack: ExitStack) -> Part:
-    """Measure every point; only the life of one moderator is not lived twice."""
-    grown: dict[str, Step] = {}
+    """Measure every point."""
     clean = mix(MESSAGES[scale])
     as_a_worker(stack)
-    for what, points in POINTS.items():
-        ages = _ages(points[scale], SLICE[scale])
-        for size in points[scale]:
-            cost = ages[size] if what == "messages" else partial(_MEASURES[what], size, clean)
-            grown[f"{what} {size}"] = partial(_named, f"{what}_{size}_us", cost)
+    grown: dict[str, Step] = {
+        f"{what} {size}": partial(_named, f"{what}_{size}_us", partial(measure, size, clean))
+        for what, measure in MEASURES.items()
+        for size in POINTS[what][scale]
+    }
     return Part(ROUNDS[scale], grown)
 
 
@@ -167,32 +163,4 @@ def _by(event: ChatEvent, account: str) -> ChatEvent:
     return msgspec.structs.replace(event, sender=msgspec.structs.replace(event.sender, account_id=account))
 
 
-def _ages(points: Sequence[int], size: int) -> dict[int, Callable[[], float]]:
-    """Return for each number of messages how one moderator judges on until there."""
-    life = Life(size)
-    return {point: partial(life.until, point) for point in points}
-
-
-class Life:
-    """One moderator and the chat it judges, which never ends; asked again for what it is past, it begins anew."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._begin()
-
-    def _begin(self) -> None:
-        self._moderator, self._chat, self._judged = Moderator(_shipped()), endless(), 0
-
-    def until(self, messages: int) -> float:
-        """Judge until so many messages were judged in all; return µs a message of the last slice."""
-        if messages <= self._judged:
-            self._begin()
-        cost = 0.0
-        while self._judged < messages:
-            events = list(islice(self._chat, min(self._size, messages - self._judged)))
-            cost = cost_us(self._moderator.judge, events)
-            self._judged += len(events)
-        return cost
-
-
-_MEASURES: Final = {"lexicon": lexicon, "rules": rules, "length": length, "senders": senders}
+MEASURES: Final = {"lexicon": lexicon, "rules": rules, "length": length, "senders": senders}

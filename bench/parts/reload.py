@@ -14,13 +14,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bench.apart import apart
-from bench.consumers import SESSION_S
+from bench.consumers import settings_of
 from bench.pair import embedded
 from bench.part import RULES, Part
 from streams.bundle import gather
-from streams.logs import log_json
 from streams.publications import RedisPublications, following
-from streams.settings import Settings
 from streams.worker import running
 
 if TYPE_CHECKING:
@@ -53,11 +51,8 @@ def _reloaded(pair: Pair, terms: int, names: Iterator[str]) -> Figures:
 
 async def measured(kafka: str, redis: str, name: str, terms: int) -> dict[str, float]:
     """Run a worker in this process and publish into it."""
-    flags = {"topic_prefix": PREFIX, "partitions": 2, "group_id": name, "redis_prefix": name, "rules": str(RULES)}
-    session = {"session_timeout_s": SESSION_S, "heartbeat_s": SESSION_S / 4, "metrics_port": 0, "log_level": "error"}
-    log_json("error")
     layers = (*gather([RULES]), {"bench/lexicons/more.yaml": lexicon(terms)})
-    async with running(Settings.load(flags | session, env_file=None), kafka, redis) as worker:
+    async with running(settings_of(PREFIX, name), kafka, redis) as worker:
         await worker.wait_ready()
         idle = await stalls(asyncio.sleep(IDLE_S))
         began = time.perf_counter()

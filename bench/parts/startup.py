@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench.drive import environment
 from bench.faults.crew import COMMANDS, Worker
 from bench.pair import embedded
-from bench.part import ROOT, RULES, NotMeasured, Part
+from bench.part import RULES, NotMeasured, Part
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -39,14 +39,9 @@ def part(scale: Scale, stack: ExitStack) -> Part:
     return Part(ROUNDS[scale], timed | {"worker": partial(_worker, waiting)})
 
 
-def _environment() -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("QINGLIU_")}
-    return clean | {"PYTHONPATH": str(ROOT), "QINGLIU_RULES": str(RULES), "QINGLIU_LOG_LEVEL": "error"}
-
-
 def _timed(name: str) -> Figures:
     began = time.perf_counter()
-    ended = subprocess.run(COMMANDS_TIMED[name], capture_output=True, check=False, timeout=WITHIN_S, env=_environment())
+    ended = subprocess.run(COMMANDS_TIMED[name], capture_output=True, check=False, timeout=WITHIN_S, env=environment())
     if ended.returncode:
         raise NotMeasured(f"{name}: {ended.stderr.decode(errors='replace')[-300:]}")
     return {name: time.perf_counter() - began}
@@ -55,7 +50,7 @@ def _timed(name: str) -> Figures:
 def _worker(pair: Pair) -> Figures:
     """Start `qingliu worker` as a newcomer does, with servers of its own, and wait until its page says ready."""
     with tempfile.TemporaryDirectory() as home:
-        worker = Worker("worker", COMMANDS["real"], _environment(), Path(home))
+        worker = Worker("worker", COMMANDS["real"], environment(), Path(home))
 
         async def ready() -> float:
             began = time.perf_counter()
