@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bench.part import bare, spelled
 from bench.result import pairs, points
 from bench.shown import about, sheets
-from console.charts import Bar, bars, lines
+from console.charts import lines, ratios
 from console.html import page, tag
 from console.report import STYLE
 from console.show import visible
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: The parts that measure what others do, too.
 AGAINST: Final = ("engine", "peers", "stream", "transport")
+#: What is ours of each.
+OURS: Final = frozenset(
+    {"engine.clean_per_s", "peers.engine_per_s", "stream.worker_per_s", "transport.batch_transport_per_s"}
+)
 GROWING: Final = {
     "growth.lexicon": ("词条", "terms"),
     "growth.rules": ("规则", "rules"),
@@ -64,23 +68,19 @@ def _key(old: str, new: str) -> Element:
 
 
 def _against(result: Result) -> Iterator[Element]:
-    """Draw each ratio of speeds as two bars, the other one's and ours; a picture a part, since their scales differ."""
+    """Draw how many times as fast as each of the others we are; a picture a part, since their scales differ."""
     for part in AGAINST:
-        yield from _part_against(result, part)
-
-
-def _part_against(result: Result, part: str) -> Iterator[Element]:
-    rows = [
-        Bar(f"{bare(under.partition('.')[2])} ×{ratio:.2f}", round(theirs), round(ours))
-        for name, (over, under) in pairs(result.figures)
-        if under.startswith(f"{part}.") and (ratio := result.median(name)) is not None
-        if (ours := result.median(over)) is not None and (theirs := result.median(under)) is not None
-    ]
-    if rows:
-        title = say(f"{part}：和别的比，每秒消息数", f"{part}: against others, messages a second")
-        yield tag("h2", title)
-        yield _key(say("别的", "theirs"), say("我们", "ours"))
-        yield bars(rows, title)
+        rows = [
+            (bare(under.partition(".")[2]), ratio)
+            for name, (over, under) in pairs(result.figures)
+            if over in OURS and under.startswith(f"{part}.") and (ratio := result.median(name)) is not None
+        ]
+        if rows:
+            title = say(
+                f"{part}：是别的多少倍快（虚线：一样快）", f"{part}: times as fast as others (the mark: as fast)"
+            )
+            yield tag("h2", title)
+            yield ratios(rows, title)
 
 
 def _latency(result: Result) -> Iterator[Element]:
