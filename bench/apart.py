@@ -12,6 +12,7 @@ import sys
 import tempfile
 from typing import Any, Final
 
+from bench.faults.servers import leash
 from bench.part import ROOT, NotMeasured
 
 #: A measurement that takes longer hangs.
@@ -20,7 +21,7 @@ WITHIN_S: Final = 1800.0
 
 def apart(what: str, **given: Any) -> Any:
     """Call `module:function` with keywords in a new process; arguments and answer are JSON. Raises NotMeasured."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.apart", what, json.dumps(given)]
+    command = [*leash(), sys.executable, "-W", "ignore", "-m", "bench.apart", what, json.dumps(given)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as here:  # Faust writes its data directory where it stands
         try:
