@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -27,14 +28,19 @@ _PEOPLE: Final = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往�
 
 
 def mix(count: int, *, seed: int = 7) -> list[ChatEvent]:
-    """Return the first lines of `endless`."""
+    """Return the first lines of `endless`, the same every time."""
     return list(islice(endless(seed), count))
 
 
-def endless(seed: int = 7) -> Iterator[ChatEvent]:
+def today(count: int, *, seed: int = 7) -> list[ChatEvent]:
+    """Return the same lines dated from now on, for workers: what is of long ago makes no campaign."""
+    return list(islice(endless(seed, time.time_ns() // 1_000_000), count))
+
+
+def endless(seed: int = 7, start_ms: int = NOW) -> Iterator[ChatEvent]:
     """Yield generated chat of which 95 % is clean, with as many traps as in real chat. The ids depend on the seed."""
     traps = 0
-    for line in Traffic(seed, players=PLAYERS, start_ms=NOW, rate=RATE, spam_share=ABUSE):
+    for line in Traffic(seed, players=PLAYERS, start_ms=start_ms, rate=RATE, spam_share=ABUSE):
         traps += line.kind.startswith("trap")
         if not line.kind.startswith("trap") or traps % TRAPS_KEPT == 0:
             yield line.event

@@ -45,14 +45,16 @@ class Pair:
 
     def fill(self, topic: str, events: Iterable[ChatEvent]) -> None:
         """Write chat into a topic that is there."""
-        self.run(self._fill(topic, events))
+        self.run(fill(self.address, topic, events))
 
-    async def _fill(self, topic: str, events: Iterable[ChatEvent]) -> None:
-        async with AIOKafkaProducer(bootstrap_servers=self.address, linger_ms=20, max_batch_size=1 << 19) as producer:
-            for event in events:
-                key, value = key_value(event)
-                await producer.send(topic, value, key=key)
-            await producer.flush()
+
+async def fill(address: str, topic: str, events: Iterable[ChatEvent]) -> None:
+    """Write chat into a topic, keyed by sender; return when the broker has it."""
+    async with AIOKafkaProducer(bootstrap_servers=address, linger_ms=20, max_batch_size=1 << 19) as producer:
+        for event in events:
+            key, value = key_value(event)
+            await producer.send(topic, value, key=key)
+        await producer.flush()
 
 
 def embedded(stack: ExitStack) -> Pair:

@@ -34,6 +34,8 @@ RATIOS: Final = {
 }
 #: Of what grows by itself, the last point against the first, wherever these are.
 GROWN: Final = ("life.messages", "growth.senders")
+#: Ours among the peers.
+_ENGINE: Final = "peers.engine_per_s"
 _POINT: Final = re.compile(r"((?:growth|life)\.[a-z]+)_(\d+)_us")
 
 
@@ -100,6 +102,6 @@ def pairs(rounds: Mapping[str, object]) -> Iterator[tuple[str, tuple[str, str]]]
         if what in GROWN and len(sizes) > 1:
             yield f"{what.partition('.')[2]}_last_vs_first", (f"{what}_{sizes[-1]}_us", f"{what}_{sizes[0]}_us")
     for name in rounds:
-        if name.startswith("peers.") and name.endswith("_per_s"):
+        if name.startswith("peers.") and name.endswith("_per_s") and name != _ENGINE:
             peer = name.removeprefix("peers.").removesuffix("_per_s")
-            yield f"engine_vs_{peer}", ("peers.engine_per_s", name)
+            yield f"engine_vs_{peer}", (_ENGINE, name)

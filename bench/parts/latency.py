@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from bench.drive import Drive
-from bench.lines import mix
+from bench.lines import today
 from bench.pair import embedded
 from bench.part import Part
 
@@ -24,6 +24,8 @@ LOADS: Final = (25, 50, 75, 90)
 CLOSED: Final = {"tiny": 400, "quick": 8_000, "full": 60_000}
 SECONDS: Final = {"tiny": 0.2, "quick": 3.0, "full": 20.0}
 ROUNDS: Final = {"tiny": 1, "quick": 1, "full": 3}
+#: Messages at any load: one in twenty is acted on.
+LEAST: Final = 200
 
 
 def part(scale: Scale, stack: ExitStack) -> Part:
@@ -42,13 +44,14 @@ class Loads:
 
     def closed(self) -> Figures:
         """Send all there is at once: the rate that the loads are shares of."""
-        self._per_s = self._drive.say(mix(CLOSED[self._scale], seed=next(self._seeds))).per_s
+        self._per_s = self._drive.say(today(CLOSED[self._scale], seed=next(self._seeds))).per_s
         return {"closed_per_s": self._per_s}
 
     def open(self, load: int) -> Figures:
         """Send at `load` percent of the closed rate."""
         per_s = self._per_s * load / 100
-        driven = self._drive.say(mix(int(per_s * SECONDS[self._scale]) + 1, seed=next(self._seeds)), per_s)
+        messages = max(LEAST, int(per_s * SECONDS[self._scale]))
+        driven = self._drive.say(today(messages, seed=next(self._seeds)), per_s)
         return {
             f"p50_at_{load}_ms": driven.percentile(0.5),
             f"p99_at_{load}_ms": driven.percentile(0.99),

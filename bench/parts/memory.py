@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from bench import flood
 from bench.apart import apart
 from bench.drive import Drive
-from bench.lines import in_turn, mix
+from bench.lines import in_turn, today
 from bench.pair import embedded
 from bench.part import Part
 from streams.embedded import resident_bytes
@@ -42,7 +42,7 @@ def _active(pair: Pair, senders: int, each: int, seeds: Iterator[int]) -> Figure
         drive = Drive(pair, stack)
         pid = drive.workers[0].process.pid
         fresh = resident_bytes(pid)
-        drive.say([*in_turn(mix(senders * each, seed=next(seeds)), senders)])
+        drive.say([*in_turn(today(senders * each, seed=next(seeds)), senders)])
         return {"worker_fresh_mb": fresh / 1e6, "worker_mb": resident_bytes(pid) / 1e6, "senders": senders}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.lines import mix
-from bench.part import RULES, Part
+from bench.part import RULES, NotMeasured, Part
 from streams.rules import load_rules
 
 if TYPE_CHECKING:
@@ -22,21 +23,14 @@ SECONDS: Final = {"tiny": 0.01, "quick": 0.5, "full": 3.0}
 
 def part(scale: Scale, stack: ExitStack) -> Part:  # noqa: ARG001  every part has it
     """Give each of them the lines of the engine's clean mix; they repeat themselves, so one round is enough."""
-    texts = [event.text for event in mix(MESSAGES[scale])]
-    return Part(1, {"peers": lambda: _measured(texts, SECONDS[scale])})
-
-
-def _measured(texts: Sequence[str], seconds: float) -> Figures:
     peers: Any = importlib.import_module("bench.peers")
-    ran = [
-        one
-        for one in peers.measure(texts, peers.listed(load_rules([RULES])), seconds)
-        if one.messages_per_s is not None
-    ]
-    return {f"{_slug(one.name)}_per_s": one.messages_per_s for one in ran} | {
-        f"{_slug(one.name)}_found": one.found for one in ran
-    }
+    texts, words = [event.text for event in mix(MESSAGES[scale])], peers.listed(load_rules([RULES]))
+    return Part(1, {one.name: partial(_measured, peers, one, texts, words, SECONDS[scale]) for one in peers.ENTRANTS})
 
 
-def _slug(name: str) -> str:
-    return "".join(char if char.isalnum() else "_" for char in name.lower())
+def _measured(peers: Any, entrant: Any, texts: Sequence[str], words: Sequence[str], seconds: float) -> Figures:
+    [ran] = peers.measure(texts, words, seconds, entrants=[entrant])
+    if ran.messages_per_s is None:
+        raise NotMeasured(ran.note)
+    name = "".join(char if char.isalnum() else "_" for char in ran.name.lower())
+    return {f"{name}_per_s": ran.messages_per_s, f"{name}_found": ran.found}

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from bench.drive import Drive
-from bench.lines import mix
+from bench.lines import today
 from bench.pair import embedded
 from bench.part import Part
 
@@ -40,4 +40,4 @@ def part(scale: Scale, stack: ExitStack) -> Part:
 def _driven(pair: Pair, name: str, partitions: int, workers: int, messages: int, seeds: Iterator[int]) -> Figures:
     with ExitStack() as stack:
         drive = Drive(pair, stack, partitions=partitions, workers=workers)
-        return {f"{name}_per_s": drive.say(mix(messages, seed=next(seeds))).per_s}
+        return {f"{name}_per_s": drive.say(today(messages, seed=next(seeds))).per_s}

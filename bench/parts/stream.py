@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.apart import apart
 from bench.consumers import CONSUMERS, Run
-from bench.lines import mix
+from bench.lines import today
 from bench.pair import embedded
 from bench.part import Part
 
@@ -42,7 +42,7 @@ def reading(scale: Scale, stack: ExitStack, consumers: list[str], *, judge: bool
     """Let consumers read one topic, by turns, each in a process and a group of its own."""
     pair, groups = embedded(stack), map("bench-{}".format, count())
     pair.topics(PREFIX, PARTITIONS)
-    pair.fill(f"{PREFIX}chat.world", mix(MESSAGES[scale]))
+    pair.fill(f"{PREFIX}chat.world", today(MESSAGES[scale]))
     steps = {name: partial(_measured, pair, name, groups, MESSAGES[scale], judge=judge) for name in consumers}
     return Part(ROUNDS[scale], steps)
 
