@@ -25,6 +25,8 @@ from moderation.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.progress import TaskID
+
     from bench.part import Part, Scale, Step
 
 #: The parts in order, and how many seconds the rounds of each may take in a quick run; the first is always whole. What
@@ -89,21 +91,29 @@ class Measuring:
         self.missing: dict[str, str] = {}
 
     def part(self, name: str) -> None:
-        """Run the rounds of one part; a step that failed once is not tried again."""
+        """Run one part. Raises SettingsError where the embedded servers are not installed."""
         if self._late():
             self._miss(name, say("五分钟快用完了", "the five minutes are nearly over"))
             return
         job = self._bar.add_task(name, total=None)
-        with ExitStack() as stack:
-            part: Part = importlib.import_module(f"bench.parts.{name}").part(self._scale, stack)
-            self._bar.update(job, total=len(part.steps) * part.rounds)
-            for _ in self._rounds(name, part):
-                for step, measure in part.steps.items():
-                    self._bar.update(job, description=f"{name}: {step}")
-                    if f"{name}: {step}" not in self.missing:
-                        self._step(f"{name}: {step}", measure)
-                    self._bar.advance(job)
+        try:
+            with ExitStack() as stack:
+                self._through(name, importlib.import_module(f"bench.parts.{name}").part(self._scale, stack), job)
+        except SettingsError:
+            raise
+        except Exception as exc:  # noqa: BLE001  its servers, as they start or end: the next part has others
+            self._miss(name, f"{type(exc).__name__}: {exc}")
         self._bar.update(job, description=name, total=self._bar.tasks[job].completed)
+
+    def _through(self, name: str, part: Part, job: TaskID) -> None:
+        """Measure round by round; a step that failed once is not tried again."""
+        self._bar.update(job, total=len(part.steps) * part.rounds)
+        for _ in self._rounds(name, part):
+            for step, measure in part.steps.items():
+                self._bar.update(job, description=f"{name}: {step}")
+                if f"{name}: {step}" not in self.missing:
+                    self._step(f"{name}: {step}", measure)
+                self._bar.advance(job)
 
     def _rounds(self, name: str, part: Part) -> Iterator[int]:
         """Yield one round after the other; in a quick run only the first and what else there is time for."""

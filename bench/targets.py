@@ -25,13 +25,16 @@ class Target(NamedTuple):
 
 
 class Outcome(Struct, frozen=True):
-    """A target and what was measured; None where it was not."""
+    """A target and what was measured, as people read it; `value` is of `figure`, None where it was not measured."""
 
     what: str
     target: str
     measured: str
     met: bool | None
     command: str
+    figure: str = ""
+    value: float | None = None
+    limit: float | None = None
 
 
 _AT_LEAST, _AT_MOST = True, False
@@ -84,4 +87,7 @@ def _outcome(target: Target, result: Result) -> Outcome:
         "" if measured is None else spelled(measured, in_unit),
         met,
         f"qingliu bench --only {target.only}",
+        target.figure,
+        measured,
+        target.limit,
     )

@@ -158,6 +158,7 @@ def test_a_target_is_met_missed_or_not_measured(per_s: float | None, met: bool |
     found = result(**({"engine__clean_per_s": per_s} if per_s else {}))
     row = next(one for one in targets.outcomes(found) if one.target == "≥ 80 000/s")
     assert (row.met, row.measured, row.command) == (met, told, "qingliu bench --only engine")
+    assert (row.figure, row.value, row.limit) == ("engine.clean_per_s", per_s, 80_000)
 
 
 def test_less_is_better_where_a_target_is_an_upper_limit() -> None:
