@@ -1,10 +1,10 @@
 """Who reads chat from Kafka with the same engine: the worker, and what one would write instead. Each runs apart.
 
     worker           the real worker: actions, cases and dead letters out and acknowledged, ledger written
-    batch_transport  an agent on our batch transport, nothing sent
+    batch_transport  an agent on our batch transport, nothing sent, all acknowledged
     bare_loop        an aiokafka loop, nothing sent, nothing acknowledged
-    confluent_loop   a loop of confluent-kafka, the same
-    stock_faust      an agent as in Faust's manual, nothing sent
+    confluent_loop   a loop of confluent-kafka, the same as the aiokafka loop
+    stock_faust      an agent as in Faust's manual, the same as on our transport
 
 The clock runs from the first record handled to the last, so neither start-up nor the group's join counts.
 """
@@ -160,6 +160,7 @@ async def bare_loop(run: Run) -> dict[str, float]:
         bootstrap_servers=run.address,
         group_id=run.group,
         auto_offset_reset="earliest",
+        enable_auto_commit=False,
         session_timeout_ms=int(SESSION_S * 1000),
         heartbeat_interval_ms=int(SESSION_S * 250),
         fetch_max_wait_ms=20,
