@@ -44,16 +44,21 @@ _cases: Final = msgspec.json.Decoder(Case)
 
 
 class Driven(NamedTuple):
-    """What came of some chat: how many messages a second, and the latencies of actions in ms, in order."""
+    """What came of some chat: messages a second, ms from each message that was acted on to its action, in order.
+
+    `late_ms` is how late messages were sent, in order: part of the latency that is our own doing.
+    """
 
     per_s: float
     latencies_ms: Sequence[float]
+    late_ms: Sequence[float]
 
-    def percentile(self, share: float) -> float:
-        """Return the latency that this share of the actions did not exceed. Raises NotMeasured where there are none."""
-        if not self.latencies_ms:
-            raise NotMeasured("no message was acted on")
-        return self.latencies_ms[min(len(self.latencies_ms) - 1, int(share * len(self.latencies_ms)))]
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return what this share of the values does not exceed. Raises NotMeasured where there are none."""
+    if not ordered:
+        raise NotMeasured("no message was acted on")
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -120,7 +125,7 @@ class Drive:
             intended: dict[str, float] = {}
             awaiting = {mark.event_id for mark in marks}
             reading = asyncio.create_task(_read(consumer, intended, awaiting))
-            began = await _send(producer, self._topics.world, lines, per_s, intended)
+            began, late = await _send(producer, self._topics.world, lines, per_s, intended)
             for partition, mark in enumerate(marks):
                 key, value = key_value(mark)
                 await producer.send(self._topics.world, value, key=key, partition=partition)
@@ -128,7 +133,7 @@ class Drive:
                 latencies = await asyncio.wait_for(reading, WITHIN_S)
             except TimeoutError:
                 raise NotMeasured(f"the worker did not act within {WITHIN_S:.0f} s") from None
-            return Driven(len(lines) / (time.perf_counter() - began), sorted(latencies))
+            return Driven(len(lines) / (time.perf_counter() - began), sorted(latencies), sorted(late))
 
 
 def _mark(number: int) -> ChatEvent:
@@ -144,16 +149,17 @@ async def _send(
     lines: Sequence[tuple[str, bytes, bytes]],
     per_s: float,
     intended: dict[str, float],
-) -> float:
-    """Send each line when it is due; return when the first one was."""
-    began = time.perf_counter()
+) -> tuple[float, list[float]]:
+    """Send each line when it is due; return when the first one was, and by how many ms each was late."""
+    began, lates = time.perf_counter(), []
     for number, (event_id, key, value) in enumerate(lines):
         due = intended[event_id] = began + number / per_s
         early = due - time.perf_counter()
         if early > 0 or number % YIELD_EVERY == 0:
             await asyncio.sleep(max(0.0, early))
         await producer.send(topic, value, key=key)
-    return began
+        lates.append((time.perf_counter() - due) * 1000)
+    return began, lates
 
 
 async def _read(consumer: AIOKafkaConsumer, intended: dict[str, float], awaiting: set[str]) -> list[float]:

@@ -45,7 +45,7 @@ STEPS: Final = {
 FIGURES: Final = {
     "stream": {"worker_per_s", "worker_cpu_us", "worker_peak_mb"},
     "transport": {"confluent_loop_per_s", "bare_loop_per_s", "bare_loop_cpu_us"},
-    "latency": {"closed_per_s", "p50_at_50_ms", "p99_at_50_ms", "actions_at_50"},
+    "latency": {"closed_per_s", "p50_at_50_ms", "p99_at_50_ms", "actions_at_50", "sender_late_at_50_ms"},
     "memory": {"worker_fresh_mb", "worker_mb", "senders"},
     "reload": {"live_s", "stall_ms", "stall_cpu_ms", "idle_stall_ms"},
     "scale": {"workers_2_per_s"},
@@ -126,9 +126,10 @@ def test_latency_counts_from_when_a_message_was_due_however_late_it_is_sent() ->
     intended: dict[str, float] = {}
     chat = [(f"e{n}", b"k", b"v%d" % n) for n in range(20)]
     producer: Any = Slow()
-    began = asyncio.run(drive._send(producer, "t", chat, 10_000.0, intended))
+    began, late = asyncio.run(drive._send(producer, "t", chat, 10_000.0, intended))
     assert producer.sent == [value for _, _, value in chat]
     assert [intended[f"e{n}"] - began for n in range(20)] == pytest.approx([n / 10_000 for n in range(20)])
+    assert late[-1] > late[0]
 
 
 # --- what is said of it

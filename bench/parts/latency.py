@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from bench.drive import Drive
+from bench.drive import Drive, percentile
 from bench.lines import today
 from bench.pair import embedded
 from bench.part import Part
@@ -53,7 +53,8 @@ class Loads:
         messages = max(LEAST, int(per_s * SECONDS[self._scale]))
         driven = self._drive.say(today(messages, seed=next(self._seeds)), per_s)
         return {
-            f"p50_at_{load}_ms": driven.percentile(0.5),
-            f"p99_at_{load}_ms": driven.percentile(0.99),
+            f"p50_at_{load}_ms": percentile(driven.latencies_ms, 0.5),
+            f"p99_at_{load}_ms": percentile(driven.latencies_ms, 0.99),
+            f"sender_late_at_{load}_ms": percentile(driven.late_ms, 0.99),
             f"actions_at_{load}": len(driven.latencies_ms),
         }
