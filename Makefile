@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` (ARGS="--seconds 30" are passed on) and `make test`. Both set up what they need.
 PY ?= python3
 BIN := .venv/bin
-.PHONY: fuzz demo test check format lint types contracts bench detection cases faults faults-quick attacks memory clean
+.PHONY: fuzz demo test check format lint types contracts bench detection cases faults faults-quick attacks clean
 
 demo: .venv/ready
 	@$(BIN)/qingliu demo $(ARGS)
@@ -14,9 +14,10 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+	$(BIN)/qingliu bench --gate
 
 bench: .venv/ready
-	@$(BIN)/python bench/stream.py $(ARGS)
+	@$(BIN)/qingliu bench $(ARGS)
 
 detection: .venv/ready
 	@$(BIN)/python bench/detection.py $(ARGS)
@@ -32,9 +33,6 @@ faults-quick: .venv/ready
 
 attacks: .venv/ready
 	@$(BIN)/python -m bench.attacks $(ARGS)
-
-memory: .venv/ready
-	@$(BIN)/python -m bench.memory $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format .

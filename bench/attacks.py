@@ -1,7 +1,7 @@
 """The attack figures of the plan, against this tree: what a hostile sender can cost, and what is done about it.
 
     A1 expensive texts     what a message of each kind costs, and how long nothing else gets its turn
-    A2 made-up accounts    the store stays within its bound, the metrics as they are (all of it: bench.memory)
+    A2 made-up accounts    the store stays within its bound, the metrics as they are (see qingliu bench --only memory)
     A3 poison              one record in ten is bad: what the rest costs, and every bad one a dead letter
     A4 patterns            each shipped rule alone on 2 KiB that were made to be hard for it
     A5 random bytes        decode, fold and judge what is broken: only declared errors
@@ -29,7 +29,6 @@ import tempfile
 import time
 from contextlib import suppress
 from functools import partial
-from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -37,12 +36,13 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from bench import flood
 from bench.faults.chat import _BAD
-from bench.faults.servers import ending
-from bench.memory import TOPICS, Nowhere, Record, flood, store_server
+from bench.lines import NOW, dear, key_value, ordinary, said
+from bench.part import RULES
+from bench.records import TOPICS, Nowhere, Record, pipeline_of, records
 from console.campaigns import exported
 from console.proof import check_file
-from console.traffic import Traffic
 from moderation.actions import Evidence, How, What, When, Where, Who, Why
 from moderation.campaign import Campaign, Member, Sighting
 from moderation.errors import DeadReason, EventError
@@ -66,8 +66,6 @@ if TYPE_CHECKING:
 
     from moderation.ruleset import RuleSet
 
-RULES: Final = Path(__file__).parent.parent / "rules"
-NOW: Final = 1_790_000_000_000
 #: Limits of the plan: how long nothing else may get its turn, and what one message or one rule may cost.
 STALL_MS, MESSAGE_MS, RULE_MS = 100.0, 50.0, 5.0
 #: The dearest of so many is taken for noise where a scheduler may have come between.
@@ -93,22 +91,6 @@ def seconds(deed: Callable[[], object]) -> float:
 
 
 # --- A1
-
-
-def dear(number: int) -> dict[str, str]:
-    """Return texts made to be expensive, each of them new."""
-    mark = "".join(chr(0x4E00 + (number * 7919 + at) % 20_000) for at in range(4))
-    return {
-        "one rare character": mark + "龘" * 512,
-        "combining marks": mark + "a" + "\u0301\u0316" * 700,
-        "swelling ligature": mark + "\ufdfa" * 512,
-        "new rare characters": "".join(chr(0x4E00 + (number * 31 + at * 97) % 20_900) for at in range(512)),
-        "hex": mark + "".join(f"{(number * 2654435761 + at) & 0xFFFF:04x}" for at in range(500)),
-        "digits": mark + f"{number:04d}" * 500,
-        "torn apart": " ".join(f"{mark}加微信出金卖" * 80)[:2048],
-        "terms": (mark + "代练出金加微信qq群收人转会费托管" * 100)[:2048],
-        "emoji": mark + "👨‍👩‍👧‍👦" * 180,
-    }
 
 
 class Collector:
@@ -154,28 +136,13 @@ async def judged(pipeline: Pipeline, batches: Sequence[Sequence[Record]]) -> tup
     return took, max(stalls)
 
 
-def pipeline_of(rules: RuleSet) -> Pipeline:
-    """Return a worker's pipeline that sends nowhere."""
-    return Pipeline(Moderator(rules), MemoryLedger(), Nowhere(), TOPICS, Metrics(), Health(), now_ms=lambda: NOW)
-
-
-_offsets = count()
-
-
-def record(text: str, account: str, n: int) -> Record:
-    """Return a chat event as it comes."""
-    event = ChatEvent(f"x{n}", NOW + n, "s1", "world", Sender(account, level=1, device_id=f"d{n % 50}"), text)
-    return Record(next(_offsets), account.encode(), msgspec.json.encode(event))
-
-
 async def expensive(rules: RuleSet) -> Result:
     """A1."""
-    talk = [line.event.text for line in islice(Traffic(1, start_ms=NOW, rate=1000), 1000)]
-    lines = [record(text, f"u{n}", n) for n, text in enumerate(talk)]
+    lines = records(said(event.text, n, f"u{n}") for n, event in enumerate(ordinary(1000)))
     usual, _ = await judged(pipeline_of(rules), [lines[:500], lines[500:]])
     costs, stalls = {}, {}
     for kind in dear(0):
-        batch = [record(dear(n)[kind], f"a{n % 40}", n) for n in range(500)]
+        batch = records(said(dear(n)[kind], n) for n in range(500))
         took, stalls[kind] = await judged(pipeline_of(rules), [batch])
         costs[kind] = took / len(batch)
     worst, longest = max(costs, key=costs.__getitem__), max(stalls, key=stalls.__getitem__)
@@ -193,9 +160,7 @@ async def expensive(rules: RuleSet) -> Result:
 
 async def made_up(_: RuleSet) -> Result:
     """A2."""
-    with tempfile.TemporaryDirectory() as home, ending([store_server(Path(home), "24mb")]) as [server]:
-        await server.listening()
-        samples = [one async for one in flood(20_000, f"redis://127.0.0.1:{server.port}")]
+    samples = await flood.run(20_000, "24mb")
     series = {one.series for one in samples[2:]}
     last = samples[-1]
     return Result(
@@ -211,13 +176,12 @@ async def made_up(_: RuleSet) -> Result:
 
 async def poison(rules: RuleSet) -> Result:
     """A3."""
-    lines = [line.event for line in islice(Traffic(2, start_ms=NOW, rate=1000), 4500)]
-    good = [Record(n, e.sender.account_id.encode(), msgspec.json.encode(e)) for n, e in enumerate(lines)]
+    good = records(ordinary(4500))
     bad = [Record(10_000 + n, *_BAD[n % len(_BAD)]) for n in range(500)]  # type: ignore[arg-type]  # some have none
     mixed = [r for n, b in enumerate(bad) for r in (*good[9 * n : 9 * n + 9], b)]
     cost = {}
-    for name, records in (("clean", good), ("poisoned", mixed)):
-        batches = [records[at : at + 500] for at in range(0, len(records), 500)]
+    for name, chat in (("clean", good), ("poisoned", mixed)):
+        batches = [chat[at : at + 500] for at in range(0, len(chat), 500)]
         cost[name] = statistics.median([(await judged(pipeline_of(rules), batches))[0] for _ in range(REPEAT)])
     sent = Kept()
     pipeline = Pipeline(Moderator(rules), MemoryLedger(), sent, TOPICS, Metrics(), Health(), now_ms=lambda: NOW)
@@ -283,7 +247,7 @@ def patterns(rules: RuleSet) -> Result:
 def fuzz(rules: RuleSet, times: int) -> Result:
     """A5."""
     draw, moderator = random.Random(5), Moderator(rules)  # noqa: S311  the same every time
-    good = record('加微信 a\\b"c[em1]', "a1", 1).value
+    _, good = key_value(said('加微信 a\\b"c[em1]', 1, "a1"))
     slowest, refused, undeclared = 0.0, 0, list[str]()
     for n in range(times):
         value, text = mutated(draw, good if n % 2 else draw.randbytes(draw.randrange(600))), odd(draw)

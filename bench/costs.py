@@ -32,8 +32,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from bench.faults.crew import Crew
-from bench.stream import ABUSE, PLAYERS, RATE, RULES, mix
-from console.traffic import Traffic, rebase
+from bench.lines import endless, mix
+from bench.part import RULES
+from console.traffic import rebase
 from moderation.moderator import Moderator
 from streams.embedded import Embedded
 from streams.rules import load_rules
@@ -161,7 +162,7 @@ def _costs(trickle: Seen, small: Seen, full: Seen, spread_: float) -> Costs:
 class _Bench:
     def __init__(self, pair: Embedded, worker: Worker, producer: AIOKafkaProducer, store: Redis, topic: str) -> None:
         self._pair, self._worker, self._producer, self._store, self._topic = pair, worker, producer, store, topic
-        self._events = mix(Traffic(7, players=PLAYERS, start_ms=0, rate=RATE, spam_share=ABUSE))
+        self._events = endless()
         self.sent_bytes: list[int] = []
 
     async def run(self, rate: float, most: float) -> Seen:
@@ -223,7 +224,7 @@ def spread() -> float:
     gc.freeze()  # as a worker does: a collection is no message's cost
     gc.set_threshold(*GC_THRESHOLD)
     took = []
-    for event in islice(mix(Traffic(8, players=PLAYERS, start_ms=0, rate=RATE, spam_share=ABUSE)), SINGLES):
+    for event in mix(SINGLES, seed=8):
         began = time.thread_time()
         moderator.judge([event])
         took.append(time.thread_time() - began)

@@ -10,51 +10,26 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from prometheus_client import generate_latest
 
-from bench.stream import ABUSE, PLAYERS, RATE, mix
-from console.traffic import Traffic
+from bench.lines import mix
+from bench.part import RULES
+from bench.records import TOPICS, Nowhere, records
 from moderation.moderator import Moderator
 from streams.health import Health
 from streams.ledger import MemoryLedger
 from streams.metrics import Metrics
 from streams.pipeline import Pipeline
 from streams.rules import load_rules
-from streams.settings import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from moderation.record import Record
-    from streams.outbox import Letter
 
-RULES: Final = Path(__file__).parent.parent / "rules"
 BATCHES, SIZE = 60, 500
 #: As in deploy/prometheus/prometheus.yml.
 SCRAPE_S = 10
-
-
-class Chat:
-    """A record as Kafka gives it."""
-
-    topic = "chat.world"
-    partition = 0
-    headers = ()
-
-    def __init__(self, offset: int, key: bytes, value: bytes, timestamp: int) -> None:
-        self.offset, self.key, self.value, self.timestamp = offset, key, value, timestamp
-
-
-class Nowhere:
-    """An outbox that has sent everything at once."""
-
-    async def send(self, letters: Sequence[Letter]) -> None:
-        """Do nothing."""
 
 
 class Timed(Pipeline):
@@ -75,20 +50,15 @@ class Timed(Pipeline):
 
 def chat() -> list[list[Record]]:
     """Return batches of generated chat."""
-    traffic = Traffic(7, players=PLAYERS, start_ms=time.time_ns() // 1_000_000, rate=RATE, spam_share=ABUSE)
-    events = list(islice(mix(traffic), BATCHES * SIZE))
-    records: list[Any] = [
-        Chat(at, event.sender.account_id.encode(), msgspec.json.encode(event), event.ts)
-        for at, event in enumerate(events)
-    ]
-    return [records[first : first + SIZE] for first in range(0, len(records), SIZE)]
+    made: list[Any] = records(mix(BATCHES * SIZE))  # of a protocol that lists do not vary in
+    return [made[first : first + SIZE] for first in range(0, len(made), SIZE)]
 
 
 async def main() -> None:
     """Run it and print one line for each figure."""
     metrics = Metrics()
-    moderator, topics = Moderator(load_rules([RULES])), Topics.under("")
-    pipeline = Timed(moderator, MemoryLedger(), Nowhere(), topics, metrics, Health())
+    moderator = Moderator(load_rules([RULES]))
+    pipeline = Timed(moderator, MemoryLedger(), Nowhere(), TOPICS, metrics, Health())
     began = time.thread_time()
     for batch in chat():
         await pipeline.chat(batch, lambda: True)

@@ -21,12 +21,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.costs import busy
 from bench.faults.crew import Crew
-from bench.stream import PREFIX, RULES, preload
+from bench.lines import today
+from bench.pair import fill
+from bench.part import RULES
 from streams.embedded import Embedded
+from streams.settings import Settings
+from streams.topics import create_topics
 
 if TYPE_CHECKING:
     from bench.faults.crew import Worker
 
+PREFIX: Final = "processes."
+PARTITIONS: Final = 4
 #: A run ends before the topic does: on the last records a fetch waits for partitions that have no more.
 SHARE: Final = 0.9
 WITHIN_S: Final = 300.0
@@ -121,7 +127,10 @@ def pss(pid: int) -> int:
 async def all_ways(processes: int, messages: int) -> dict[str, Figures]:
     """Measure one after the other: so many forked, so many apart, and one alone."""
     async with Embedded() as pair:
-        await preload(pair, messages)
+        await create_topics(
+            Settings.load({"topic_prefix": PREFIX, "partitions": PARTITIONS}, env_file=None), pair.kafka
+        )
+        await fill(pair.kafka.removeprefix("kafka://"), f"{PREFIX}chat.world", today(messages))
         return {
             "forked": await measure(pair, "forked", processes, 1, messages),
             "apart": await measure(pair, "apart", 1, processes, messages),

@@ -34,8 +34,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.faults import servers
 from bench.faults.crew import Crew
-from bench.stream import ABUSE, PLAYERS, mix
-from console.traffic import Traffic, rebase
+from bench.lines import endless
+from console.traffic import rebase
 from streams.settings import Settings
 from streams.topics import create_topics
 
@@ -81,8 +81,7 @@ class Load:
     def __init__(self, producer: AIOKafkaProducer, topic: str, rate: float, seconds: float) -> None:
         self._producer, self._topic, self._rate = producer, topic, rate
         now = time.time_ns() // 1_000_000
-        traffic = mix(Traffic(7, players=PLAYERS, start_ms=now, rate=rate, spam_share=ABUSE))
-        self._events = list(islice(traffic, int(rate * seconds)))
+        self._events = list(islice(endless(start_ms=now, rate=rate), int(rate * seconds)))
         self.markers: dict[int, Marker] = {}
         self.over = asyncio.Event()
 

@@ -1,4 +1,7 @@
-"""Charts as inline SVG, old beside new: bars, lines, a histogram. Colours and fonts are the page's style sheet's."""
+"""Charts as inline SVG: old beside new as bars, lines, a histogram; ratios.
+
+Colours and fonts are the page's style sheet's.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,20 @@ def _row(row: Bar, y: int, scale: float) -> Iterator[Element]:
         yield bar
     values = f"{row.old}" if row.old == row.new else f"{row.old} → {row.new}"
     yield tag("text", values, x=float(_LEFT + max(row.old, row.new) * scale + 6), y=y + 14, class_="value")
+
+
+def ratios(rows: Sequence[tuple[str, float]], label: str) -> Element:
+    """Draw a bar a row, as long as its ratio, and a mark at 1."""
+    unit = (WIDTH - _LEFT - 70) / max(1.0, *(ratio for _, ratio in rows))
+    at_one, below = _LEFT + unit, len(rows) * _ROW + 8
+    parts = [tag("line", x1=at_one, x2=at_one, y1=0, y2=below, class_="mark")]
+    for n, (name, ratio) in enumerate(rows):
+        y = n * _ROW + 4
+        bar = tag("rect", x=_LEFT, y=y + 3, height=12, class_="new")
+        bar.set("width", f"{ratio * unit:.1f}")
+        value = tag("text", f"{ratio:.2f}", x=float(_LEFT + ratio * unit + 6), y=y + 14, class_="value")
+        parts += [tag("text", name, x=_LEFT - 8, y=y + 14, text_anchor="end"), bar, value]
+    return _svg(label, below, parts)
 
 
 class Axis(NamedTuple):

@@ -15,6 +15,7 @@ from console import (
     cli_appeals,
     cli_audit,
     cli_backtest,
+    cli_bench,
     cli_campaigns,
     cli_contract,
     cli_letters,
@@ -61,6 +62,7 @@ app.add_typer(topics, name="topics")
 app.add_typer(cli_orders.app)
 app.add_typer(cli_worker.app)
 app.add_typer(cli_observe.app)
+app.add_typer(cli_bench.app)
 app.add_typer(cli_appeals.appeals, name="appeals")
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")

@@ -5,7 +5,7 @@
 Reading takes seconds and holds the interpreter's lock in Python code; a process holds only its own, and one that hangs
 or grows without end is killed. Compiling must be here, since a process cannot share what it makes; no step of it keeps
 the lock for long, but for making jieba's dictionary, which is therefore stocked beforehand, word by word.
-What a published rule set costs the loop: `python -m bench.reload`, docs/rules-workflow.md.
+What a published rule set costs the loop: `qingliu bench --only reload`, docs/rules-workflow.md.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from bench.cases import read
+from bench.part import RULES
 from bench.peers import ENTRANTS, JAVA, JAVASCRIPT, OURS, PYTHON, Entrant, Peer, listed, measure
-from bench.peers.__main__ import PLAIN, RULES, SETS, disguised, middle, ratios
+from bench.peers.__main__ import PLAIN, SETS, disguised, middle, ratios
 from bench.peers.kits import HERE, Kit
 from streams.rules import load_rules
 

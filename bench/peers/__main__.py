@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,9 +24,9 @@ from rich.table import Table
 
 from bench.cases import Case, read
 from bench.detection import CLASSES
+from bench.lines import mix
+from bench.part import RULES
 from bench.peers import ENGINE, ENTRANTS, JIEBA, Peer, listed, measure
-from bench.stream import ABUSE, PLAYERS, RATE, mix
-from console.traffic import Traffic
 from moderation.fold import fold
 from streams.rules import load_rules
 
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 
     from moderation.ruleset import RuleSet
 
-RULES: Final = Path(__file__).parents[2] / "rules"
-SEED, START_MS = 7, 1_790_000_000_000
 #: Sets of cases that rules were not made for.
 SETS: Final = ("unseen", "fourth", "fifth")
 #: Techniques that hide no word of the text: said plainly or in other words, or hidden in a name.
@@ -56,8 +52,7 @@ ONE_PASS_S: Final = 0.01
 
 def generated(messages: int) -> list[str]:
     """Return lines of the mix that the stream is measured with."""
-    traffic = Traffic(SEED, players=PLAYERS, start_ms=START_MS, rate=RATE, spam_share=ABUSE)
-    return [event.text for event in islice(mix(traffic), messages)]
+    return [event.text for event in mix(messages)]
 
 
 def known(kind: str) -> list[Case]:

@@ -1,0 +1,60 @@
+"""From a message's time to its action in a game server's hands, at shares of the rate that the worker can hold.
+
+That rate is measured first, closed loop: as much as it takes, through the same worker on the same machine, with the
+sender and the broker on it, too.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from bench.drive import Drive, percentile
+from bench.lines import today
+from bench.pair import embedded
+from bench.part import Part
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from bench.part import Figures, Scale
+
+LOADS: Final = (25, 50, 75, 90)
+CLOSED: Final = {"tiny": 400, "quick": 8_000, "full": 60_000}
+SECONDS: Final = {"tiny": 0.2, "quick": 3.0, "full": 20.0}
+ROUNDS: Final = {"tiny": 1, "quick": 1, "full": 3}
+#: Messages at any load: one in twenty is acted on.
+LEAST: Final = 200
+
+
+def part(scale: Scale, stack: ExitStack) -> Part:
+    """Drive one worker."""
+    run = Loads(Drive(embedded(stack), stack), scale)
+    return Part(ROUNDS[scale], {"closed": run.closed} | {f"at {load} %": partial(run.open, load) for load in LOADS})
+
+
+class Loads:
+    """One worker under different loads; a message is said once."""
+
+    def __init__(self, drive: Drive, scale: Scale) -> None:
+        self._drive, self._scale = drive, scale
+        self._seeds = count(100)
+        self._per_s = 0.0
+
+    def closed(self) -> Figures:
+        """Send all there is at once: the rate that the loads are shares of."""
+        self._per_s = self._drive.say(today(CLOSED[self._scale], seed=next(self._seeds))).per_s
+        return {"closed_per_s": self._per_s}
+
+    def open(self, load: int) -> Figures:
+        """Send at `load` percent of the closed rate."""
+        per_s = self._per_s * load / 100
+        messages = max(LEAST, int(per_s * SECONDS[self._scale]))
+        driven = self._drive.say(today(messages, seed=next(self._seeds)), per_s)
+        return {
+            f"p50_at_{load}_ms": percentile(driven.latencies_ms, 0.5),
+            f"p99_at_{load}_ms": percentile(driven.latencies_ms, 0.99),
+            f"sender_late_at_{load}_ms": percentile(driven.late_ms, 0.99),
+            f"actions_at_{load}": len(driven.latencies_ms),
+        }
