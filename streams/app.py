@@ -77,7 +77,7 @@ def build_app(
         consumer_max_fetch_size=1 << 20,
         producer_acks=-1,
         producer_request_timeout=settings.produce_timeout_s,
-        producer_linger=0.002,
+        producer_linger=0,  # a batch's letters are sent together as it is: 2 ms less, as many a second (2026-11-22)
         producer_max_batch_size=1 << 17,
         producer_max_request_size=1 << 20,
         stream_buffer_maxsize=BUFFER_BATCHES,
