@@ -50,6 +50,7 @@ from moderation.events import ChatEvent, Sender, decode_event
 from moderation.fold import fold
 from moderation.moderator import Moderator
 from moderation.reading import Reader
+from streams import garbage
 from streams.connection import connection
 from streams.embedded import Embedded
 from streams.health import Health
@@ -59,7 +60,7 @@ from streams.pipeline import Pipeline
 from streams.rules import load_rules
 from streams.settings import Settings
 from streams.topics import create_topics
-from streams.worker import GC_THRESHOLD, running
+from streams.worker import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -428,9 +429,7 @@ def main() -> int:
     args = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     rules = load_rules([RULES])
-    gc.collect()  # as a worker does: what never dies is out of the collector's sight
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
+    garbage.settle()
     results = asyncio.run(run(set(filter(None, args.only.split(","))), rules, args.fuzz))
     failed = [one.id for one in results if not one.good]
     if args.json:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import math
 import os
@@ -36,11 +35,11 @@ from bench.lines import endless, mix
 from bench.part import RULES
 from console.traffic import rebase
 from moderation.moderator import Moderator
+from streams import garbage
 from streams.embedded import Embedded
 from streams.rules import load_rules
 from streams.settings import Settings
 from streams.topics import create_topics
-from streams.worker import GC_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -220,9 +219,7 @@ def busy(pid: int) -> float:
 def spread() -> float:
     """Return how much messages differ: the standard deviation of what judging one costs, by its mean."""
     moderator = Moderator(load_rules([RULES]))
-    gc.collect()
-    gc.freeze()  # as a worker does: a collection is no message's cost
-    gc.set_threshold(*GC_THRESHOLD)
+    garbage.settle()  # as a worker does: a collection is no message's cost
     took = []
     for event in mix(SINGLES, seed=8):
         began = time.thread_time()

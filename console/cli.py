@@ -108,8 +108,10 @@ def judge(
 async def _judge(file: Any, rules: list[Path] | None, *, progress: bool) -> int:
     from console.judge import Judge, batches  # noqa: PLC0415
     from console.show import Tally  # noqa: PLC0415
+    from streams import garbage  # noqa: PLC0415
 
     judging, out, dead = Judge(moderator_of(rules)), sys.stdout.buffer, 0
+    garbage.settle()
     with Tally(say("判定", "judged"), on=progress) as tally:
         for lines in batches(file):
             batch = await judging.batch(lines)

@@ -20,6 +20,7 @@ from moderation.events import decode_event
 from moderation.moderator import Moderator
 from moderation.rulefile import load, read
 from moderation.ruleset import RuleSet
+from streams import garbage
 from streams.ledger import MemoryLedger
 from streams.verdicts import Pending, decided
 
@@ -201,6 +202,7 @@ _mine: list[Replay] = []
 def begin(layers: Layers, promoted: bool) -> None:  # noqa: FBT001  initargs know no names
     """Make this process's replay."""
     _mine[:] = [Replay(layers, promoted=promoted)]
+    garbage.settle()
 
 
 def judge(lines: Sequence[bytes]) -> Batch:

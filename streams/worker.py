@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import sys
@@ -18,6 +17,7 @@ import structlog
 from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
 from moderation.notes import RulesChange
+from streams import garbage
 from streams.app import build_app
 from streams.bulletin import Bulletin
 from streams.drain import DrainLimit
@@ -53,8 +53,6 @@ log = structlog.get_logger()
 LAG_EVERY: Final = 0.25
 #: After a letter was not sent; twice as long each time. Seconds.
 TELL_AGAIN: Final = 1.0
-#: Judging makes many small objects and no cycles: looking for cycles after every 700 took 4 % of the time (2026-11-21).
-GC_THRESHOLD: Final = (50_000, 20, 50)
 #: aiokafka's thread asks for the interpreter while the loop judges. With Python's 5 ms for each turn a message waited
 #: longer for its action (p50 127 ms, now 99, at 2 500/s; as many a second; 2026-11-22). Seconds.
 SWITCH_S: Final = 0.001
@@ -101,10 +99,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         publications = RedisPublications(redis, prefix=settings.redis_prefix)
         stack.push_async_callback(publications.close)
         start = await _first_rules(settings, publications, rules)
-        # jieba's dictionary and the rules never die: out of the collector's sight (a collection costs 29 ms with them)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLD)
+        garbage.settle()
         sys.setswitchinterval(SWITCH_S)
         metrics, health = Metrics(), Health(stall_s=settings.stall_s)
         ledger = RedisLedger(redis, prefix=settings.redis_prefix, timeout_s=settings.store_timeout_s)

@@ -17,9 +17,9 @@ from bench.part import RULES, NotMeasured, Part
 from moderation.events import decode_event
 from moderation.moderator import Moderator
 from moderation.reading import Reader
+from streams import garbage
 from streams.pipeline import YIELD_EVERY
 from streams.rules import load_rules
-from streams.worker import GC_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,9 +59,7 @@ def part(scale: Scale, stack: ExitStack) -> Part:
 def as_a_worker(stack: ExitStack) -> None:
     """Until `stack` closes let the collector look as seldom as a worker's, and not at what never dies."""
     before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
+    garbage.settle()
     stack.callback(gc.set_threshold, *before)
     stack.callback(gc.unfreeze)
 

@@ -10,7 +10,6 @@ beside this one do the same.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import sys
@@ -69,15 +68,13 @@ def engine(lines: Sequence[str], _: Sequence[str]) -> Iterator[Sweep]:
     """
     from moderation.events import ChatEvent, Sender  # noqa: PLC0415 - the others do not need it
     from moderation.moderator import Moderator  # noqa: PLC0415 - the same
+    from streams import garbage  # noqa: PLC0415 - the same
     from streams.rules import load_rules  # noqa: PLC0415 - the same
-    from streams.worker import GC_THRESHOLD  # noqa: PLC0415 - the same
 
     rules = load_rules([Path(__file__).parents[2] / "rules"])
     senders = [Sender(f"a{n}") for n in range(PLAYERS)]
     numbered = count()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
+    garbage.settle()
 
     def said(text: str) -> ChatEvent:
         n = next(numbered)

@@ -1,0 +1,20 @@
+"""The garbage collector, told what is not worth looking at."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+#: Judging makes many small objects and no cycles: looking for cycles after every 700 took 4 % of a worker's time
+#: (2026-11-21), and a fifth of a backtest's (2026-11-22).
+THRESHOLD: Final = (50_000, 20, 50)
+
+
+def settle() -> None:
+    """Take what is there, jieba's dictionary and the rules, for what never dies, and look for cycles seldom.
+
+    A collection costs 29 ms with them in sight. Call it once the rules are loaded, in a process that goes on to judge.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*THRESHOLD)
