@@ -47,7 +47,7 @@ class Rates:
         self._new: set[tuple[Window, str]] = set()
 
     def heard(self, findings: Sequence[Finding], rules: RuleSet) -> None:
-        """Count findings whose effects are durable. Costs 1 µs a message, as much again for each rule on trial."""
+        """Count findings whose effects are durable. Costs 0.6 µs a message, 1 µs more for each rule on trial."""
         findings = [one for one in findings if not is_new(one.event, rules.policy.bounds)]
         self._count("", (finding.event.ts for finding in findings))
         for rule in rules.rules:
