@@ -23,7 +23,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streams.app import IN_HAND
+from streams.lanes import IN_HAND
 from streams.past import WARM_MOST, WARM_MS
 
 if TYPE_CHECKING:

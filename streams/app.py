@@ -4,16 +4,15 @@
     chat.private ─▶ "private"    ├─▶ Pipeline ─▶ moderation.enforcement, .cases, .dead-letters; the ledger
     moderation.commands ─▶ "commands" ┘
 
-An agent reads batches, has the pipeline make their effects durable, and acknowledges them; of each partition one at a
-time. Nothing may leave an agent's body: Faust would acknowledge what was in work. So what cannot be handled ends the
-process instead, unacknowledged, and whoever runs it starts it again.
+An agent reads batches, has the pipeline make their effects durable, and acknowledges them; all that waits
+together (streams/lanes.py). Nothing may leave an agent's body: Faust would acknowledge what was in work. So what cannot
+be handled ends the process instead, unacknowledged, and whoever runs it starts it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,13 +21,12 @@ import structlog
 
 from moderation.record import Record
 from streams.connection import ssl_context
+from streams.lanes import Lanes
 from streams.pipeline import Fresh, Pipeline, Stale
 from streams.transport import BatchConsumer, BatchTransport, RawBatch
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from faust.types.tuples import TP
 
     from streams.health import Health
     from streams.metrics import Metrics
@@ -40,9 +38,6 @@ log = structlog.get_logger()
 EX_SOFTWARE: Final = 70
 #: Batches a partition's buffer holds before its fetching pauses.
 BUFFER_BATCHES: Final = 16
-#: Batches in hand at once, each of another partition. With one, a third of the time went by waiting for the broker and
-#: the store (2026-11-21).
-IN_HAND: Final = 4
 Work = Callable[[Sequence[Record], Fresh], Awaitable[None]]
 
 
@@ -103,44 +98,31 @@ def build_app(
         ("commands", topics.commands, work.commands),
     ):
         metrics.received.labels(topic)  # there with 0: what first appears with a count is no increase to Prometheus
-        _agent(app, name, topic, run)
+        _agent(app, name, topic, run, settings.batch_records)
     _tell(app, health, metrics)
     return app
 
 
-def _agent(app: faust.App, name: str, topic: str, work: Work) -> None:
+def _agent(app: faust.App, name: str, topic: str, work: Work, most_records: int) -> None:
     async def moderate(stream: Any) -> None:
-        partitions: dict[TP, asyncio.Task[None]] = {}
+        lanes = Lanes(lambda events: _guarded(app, name, events, work), most_records)
         try:
             async for event in stream.noack().events():
-                await _room(partitions, event.message.tp)
-                partitions[event.message.tp] = asyncio.create_task(_guarded(app, name, event, work))
+                await lanes.put(event)
         except (asyncio.CancelledError, GeneratorExit):  # a stop, or a rebalance's restart of the agent
             raise
         except BaseException as exc:  # whatever leaves this body would be acknowledged
             _leave(app, name, exc)
             raise
         finally:
-            for task in partitions.values():
-                task.cancel()
+            lanes.end()
 
     app.agent(app.topic(topic, schema=RawBatch()), name=name, concurrency=1)(moderate)
 
 
-async def _room(partitions: dict[TP, asyncio.Task[None]], tp: TP) -> None:
-    """Wait until a batch of `tp` may begin: the one before it is done, and not too many others are in hand.
-
-    While the effects of one partition's batch are under way, another's is judged. Within a partition nothing overtakes.
-    """
-    while partitions.get(tp) or len(partitions) >= IN_HAND:
-        await asyncio.wait([partitions[tp]] if tp in partitions else partitions.values(), return_when=FIRST_COMPLETED)
-        for done in [one for one, task in partitions.items() if task.done()]:
-            del partitions[done]
-
-
-async def _guarded(app: faust.App, name: str, event: Any, work: Work) -> None:
+async def _guarded(app: faust.App, name: str, events: Sequence[Any], work: Work) -> None:
     try:
-        await _batch(app, event, work)
+        await _together(app, events, work)
     except BaseException as exc:
         if not _told_to_end(exc):
             _leave(app, name, exc)
@@ -158,15 +140,19 @@ def _told_to_end(exc: BaseException) -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _batch(app: faust.App, event: Any, work: Work) -> None:
-    batch = event.message
+async def _together(app: faust.App, events: Sequence[Any], work: Work) -> None:
+    """Work on batches of one partition and generation as one, and acknowledge them."""
+    batch = events[0].message
+    records = batch.value if len(events) == 1 else [record for event in events for record in event.message.value]
     try:
-        await work(batch.value, lambda: bool(batch.generation_id == app.consumer_generation_id))
+        await work(records, lambda: bool(batch.generation_id == app.consumer_generation_id))
     except Stale:
         log.warning("batch left to the partition's new owner", topic=batch.topic, partition=batch.partition)
-        cast("BatchConsumer", app.consumer).abandon(batch)
+        for event in events:
+            cast("BatchConsumer", app.consumer).abandon(event.message)
     else:
-        event.ack()
+        for event in events:
+            event.ack()
 
 
 def _leave(app: faust.App, name: str, exc: BaseException) -> None:

@@ -113,9 +113,13 @@ class Pipeline:
         self._degraded = False
 
     async def chat(self, records: Sequence[Record], fresh: Fresh) -> None:
-        """Moderate a batch of one chat partition. Returns when all its effects are durable. Raises Stale, Draining."""
+        """Moderate records of one chat topic, of each partition in order.
+
+        Returns when all their effects are durable. Raises Stale, Draining.
+        """
         self._metrics.received.labels(records[0].topic).inc(len(records))
-        await self._catch_up(records[0])
+        for first in {record.partition: record for record in reversed(records)}.values():
+            await self._catch_up(first)
         started = time.perf_counter()
         async with self._turns.batch():
             judged, dead = await self._found_in(records)
@@ -168,7 +172,7 @@ class Pipeline:
         worked = time.thread_time()
         judged, dead = await self._judge(records)
         self._drain.add(len(records), len(dead))
-        self._heard[records[0].topic, records[0].partition] = records[-1].offset + 1
+        self._heard |= {(record.topic, record.partition): record.offset + 1 for record in records}
         self._metrics.judge_seconds.observe(time.thread_time() - worked)
         return judged, dead
 

@@ -12,18 +12,18 @@ import pytest
 
 from streams.app import _guarded
 
-#: A batch of nothing, and an app that goes on, as `_guarded` asks for them.
-EVENT = SimpleNamespace(message=SimpleNamespace(value=[]))
+#: Batches of nothing, and an app that goes on, as `_guarded` asks for them.
+EVENTS = [SimpleNamespace(message=SimpleNamespace(value=[]))]
 APP = SimpleNamespace(should_stop=False)
 _FAIL = """
 import asyncio
 from streams.app import _guarded
-from tests.test_app import APP, EVENT
+from tests.test_app import APP, EVENTS
 
 async def work(records, fresh):
     raise {error}
 
-asyncio.run(_guarded(APP, "world", EVENT, work))
+asyncio.run(_guarded(APP, "world", EVENTS, work))
 """
 
 
@@ -39,7 +39,7 @@ def test_a_batch_that_is_told_to_end_takes_nobody_with_it() -> None:
         await asyncio.Event().wait()
 
     async def main() -> None:
-        task = asyncio.create_task(_guarded(APP, "world", EVENT, work))  # type: ignore[arg-type]
+        task = asyncio.create_task(_guarded(APP, "world", EVENTS, work))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

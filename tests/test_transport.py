@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -605,6 +606,9 @@ PRIVATE = [
     (driver.Consumer, "on_partitions_assigned", ["assigned", "generation_id"]),
     (driver.Consumer, "perform_seek", []),
     (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["transport"]),
+    (driver.AIOKafkaConsumerThread, "_serve", []),
+    (driver.AIOKafkaConsumerThread, "_gather_remaining_tasks", []),
+    (driver.AIOKafkaConsumerThread, "call_thread", ["fun", "args", "kwargs"]),
     (faust.Schema, "loads_key", ["app", "message", "loads", "serializer"]),
     (faust.Schema, "loads_value", ["app", "message", "loads", "serializer"]),
     (ConsumerMessage, "on_final_ack", ["consumer"]),
@@ -676,7 +680,6 @@ def test_no_standby_replicas_would_switch_to_round_robin(standbys: int, round_ro
         assert (thread._assignor is RoundRobinPartitionAssignor) is round_robin
         assert consumer._fetch_max_wait_ms == 20
         await consumer.stop()
-        thread.thread_loop.close()
 
     run(story())
 
@@ -697,7 +700,16 @@ def test_only_a_member_of_the_group_commits_and_only_once_it_knows_its_generatio
         thread._consumer = SimpleNamespace(_coordinator=group, commit=commit, assignment=lambda: {FOUR[0]})
         assert await thread._commit({FOUR[0]: 5}) is commits
         assert len(committed) == commits
-        thread.thread_loop.close()
+
+    run(story())
+
+
+def test_the_consumer_is_called_where_it_is_without_a_thread_or_a_queue_between() -> None:
+    async def story() -> None:
+        thread = make_app().consumer._thread
+        assert thread.thread_loop is asyncio.get_running_loop()
+        assert await thread.call_thread(threading.get_ident) == threading.get_ident()
+        assert await thread.call_thread(asyncio.sleep, 0, "slept") == "slept"
 
     run(story())
 
