@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from moderation.document import MAX_BYTES
 from moderation.errors import RuleProblem, RuleSetRejected
 from moderation.rulefile import Layer, load
+from moderation.yamlfile import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
