@@ -36,6 +36,7 @@ PARTS: Final = {
     "stream": 70.0,
     "startup": 20.0,
     "reload": 15.0,
+    "backtest": 15.0,
     "latency": 35.0,
     "memory": 30.0,
     "growth": 25.0,

@@ -8,55 +8,75 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from console import replay
 from console.comparison import Comparison
-from console.replay import Batch, Costs, Replay
-from moderation.rulefile import read
+from console.replay import Batch, Replay, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from console.findings import Report
     from console.survey import Survey
     from streams.bundle import Layers
 
 
+T = TypeVar("T")
+#: Batches that are handed out before they are compared.
+AHEAD: Final = 4
+
+
 class Side(Protocol):
     """One rule set's replay, here or in another process."""
+
+    async def begin(self) -> None:
+        """Make its rules. Raises RuleSetRejected."""
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
         """Judge lines in order."""
 
-    async def costs(self) -> Costs:
-        """Return what it cost."""
+    async def summary(self) -> Summary:
+        """Sum up."""
 
 
 class _Here:
     def __init__(self, layers: Layers, *, promoted: bool = False, survey: Survey | None = None) -> None:
-        self._replay = Replay(layers, promoted=promoted, survey=survey)
+        self._begin = partial(Replay, layers, promoted=promoted, survey=survey)
+
+        self._turn = asyncio.Lock()
+
+    async def begin(self) -> None:
+        self._replay = self._begin()
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
-        return await self._replay.batch(lines)
+        async with self._turn:
+            return await self._replay.batch(lines)
 
-    async def costs(self) -> Costs:
-        return self._replay.costs()
+    async def summary(self) -> Summary:
+        return self._replay.summary()
 
 
 class _Apart:
     def __init__(self, layers: Layers, stack: AsyncExitStack, *, promoted: bool = False) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=replay.begin, initargs=(layers, promoted))
-        self._pool = stack.enter_context(pool)
+        self._pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")))
+        self._begin = layers, promoted
+
+    async def begin(self) -> None:
+        await self._do(replay.begin, *self._begin)
 
     async def batch(self, lines: Sequence[bytes]) -> Batch:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, replay.judge, lines)
+        return await self._do(replay.judge, lines)
 
-    async def costs(self) -> Costs:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, replay.costs)
+    async def summary(self) -> Summary:
+        return await self._do(replay.summary)
+
+    def _do(self, what: Callable[..., T], *given: object) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, what, *given)
 
 
 async def run(
@@ -76,18 +96,32 @@ async def run(
 
     Raises RuleSetRejected, and what reading the recording raises.
     """
-    comparison = Comparison(read(old), read(new))
+    comparison = Comparison()
     async with AsyncExitStack() as stack:
         sides: tuple[Side, Side] = (
             (_Apart(old, stack), _Apart(new, stack, promoted=promoted))
             if processes > 1 and survey is None
             else (_Here(old, survey=survey), _Here(new, promoted=promoted))
         )
+        await asyncio.gather(*(side.begin() for side in sides))
         done = 0
-        async for lines in recording:
-            before, after = await asyncio.gather(*(side.batch(lines) for side in sides))
+        async for lines, judged in _under_way(recording, sides):
+            before, after = await judged
             comparison.add(lines, before, after)
             done += len(lines)
             told(done)
-        costs = [await side.costs() for side in sides]
-    return comparison.report(costs[0], costs[1])
+        old_summary, new_summary = [await side.summary() for side in sides]
+    return comparison.report(old_summary, new_summary)
+
+
+async def _under_way(
+    recording: AsyncIterator[list[bytes]], sides: tuple[Side, Side]
+) -> AsyncIterator[tuple[list[bytes], Awaitable[list[Batch]]]]:
+    """Yield each batch and what both are to make of it; a few are handed out ahead, so that neither side waits."""
+    ahead: deque[tuple[list[bytes], Awaitable[list[Batch]]]] = deque()
+    async for lines in recording:
+        ahead.append((lines, asyncio.gather(*(side.batch(lines) for side in sides))))
+        if len(ahead) > AHEAD:
+            yield ahead.popleft()
+    while ahead:
+        yield ahead.popleft()

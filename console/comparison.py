@@ -15,8 +15,7 @@ from moderation.events import decode_event
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from console.replay import Batch, Costs, Deed, Noticed
-    from moderation.ruleset import Contents
+    from console.replay import Batch, Deed, Noticed, Summary
 
 #: Accounts and campaigns told apart; of more only how many deeds there were.
 ACCOUNTS: Final = 200_000
@@ -28,8 +27,7 @@ _PUNISHED: Final = 6
 class Comparison:
     """Gathers what differs, batch by batch."""
 
-    def __init__(self, old: Contents, new: Contents) -> None:
-        self._contents = (old, new)
+    def __init__(self) -> None:
         self._events = self._dead = self._differing = self._overflow = 0
         self._minutes: Counter[int] = Counter()
         self._verdicts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
@@ -113,7 +111,7 @@ class Comparison:
                 if mark is not None:
                     self._labelled[mark, side, verdicts.get(at, "allow")] += 1
 
-    def report(self, old: Costs, new: Costs) -> Report:
+    def report(self, old: Summary, new: Summary) -> Report:
         """Sum up."""
         timeline = self._timeline.points()
         return Report(
@@ -129,7 +127,7 @@ class Comparison:
             width_ms=self._timeline.width_ms,
             timeline=timeline,
             scores=(dict(sorted(self._scores[0].items())), dict(sorted(self._scores[1].items()))),
-            thresholds=(_thresholds(self._contents[0]), _thresholds(self._contents[1])),
+            thresholds=(old.thresholds, new.thresholds),
             campaigns=self._largest(),
             quality=(self._quality(0), self._quality(1)) if self._labelled else None,
             seconds=(old.total, new.total),
@@ -146,8 +144,8 @@ class Comparison:
             "act": counted["act"],
         }
 
-    def _rules(self, old: Costs, new: Costs) -> Iterable[RuleRow]:
-        before, after = ({rule.id: rule.status for rule in one.rules} for one in self._contents)
+    def _rules(self, old: Summary, new: Summary) -> Iterable[RuleRow]:
+        before, after = old.statuses, new.statuses
         beside: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for (a, b), count in self._pairs.items():
             beside[a][b] += count
@@ -198,10 +196,6 @@ class Comparison:
             true = count(True, *meant)
             rates += [wilson(true, true + count(False, *meant)), wilson(true, count(True, *every))]
         return Quality(*rates)
-
-
-def _thresholds(contents: Contents) -> tuple[tuple[int, int], ...]:
-    return tuple(sorted({(bar.review, bar.act) for bar in contents.policy.labels.values()}))
 
 
 def _with(bits: Iterable[Sequence[int]], wanted: int) -> int:
@@ -262,6 +256,6 @@ def _said(one: Noticed | None) -> tuple[str, ...]:
     return tuple(f"{kind}:{seconds}" for kind, _, seconds in sorted(_deeds(one)))
 
 
-def _each(costs: Costs, rule: str) -> float:
+def _each(one: Summary, rule: str) -> float:
     """Return the µs of a try."""
-    return 1e6 * costs.seconds.get(rule, 0.0) / max(1, costs.tries.get(rule, 0))
+    return 1e6 * one.seconds.get(rule, 0.0) / max(1, one.tries.get(rule, 0))

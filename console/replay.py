@@ -7,6 +7,8 @@ replay may live in a process of its own, so that two rule sets take two cores.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
@@ -18,7 +20,7 @@ from moderation.context import Tier, tier
 from moderation.errors import EventError
 from moderation.events import decode_event
 from moderation.moderator import Moderator
-from moderation.rulefile import load, read
+from moderation.rulefile import read
 from moderation.ruleset import RuleSet
 from streams import garbage
 from streams.ledger import MemoryLedger
@@ -83,10 +85,16 @@ class Batch(Struct, frozen=True):
         return sum(self.minutes.values())
 
 
-class Costs(Struct, frozen=True):
-    """What a replay cost: by rule how often it was tried and for how long (s); all in all (s); what was forgotten."""
+class Summary(Struct, frozen=True):
+    """What is said of a whole replay.
+
+    Its rule set: the hash, the status of each rule as it was written, the (review, act) scores of its labels. What it
+    cost: by rule how often it was tried and for how long (s); all in all (s). And how much was forgotten.
+    """
 
     ruleset: str
+    statuses: dict[str, str]
+    thresholds: tuple[tuple[int, int], ...]
     tries: dict[str, int]
     seconds: dict[str, float]
     total: float
@@ -120,11 +128,13 @@ class _Timed(Moderator):
 class Replay:
     """Judges a recording batch by batch under one rule set; `promoted`: as if its shadow rules were live.
 
-    `survey` is shown what was read and decided.
+    `survey` is shown what was read and decided. Raises RuleSetRejected.
     """
 
     def __init__(self, layers: Layers, *, promoted: bool = False, survey: Survey | None = None) -> None:
-        self.rules = RuleSet(_promoted(read(layers))) if promoted else load(layers)
+        with garbage.left():
+            self._contents = read(layers)
+            self.rules = RuleSet(_promoted(self._contents) if promoted else self._contents)
         self._moderator = _Timed(self.rules, survey)
         self._survey = survey
         self._ledger = MemoryLedger(PLAYERS, EVIDENCE)
@@ -146,10 +156,12 @@ class Replay:
         self._total += time.perf_counter() - started
         return Batch(dict(minutes), len(lines) - len(read), tuple(one for one in noticed if one))
 
-    def costs(self) -> Costs:
-        """Return what it cost so far."""
-        return Costs(
+    def summary(self) -> Summary:
+        """Sum up what was judged so far."""
+        return Summary(
             self.rules.hash,
+            {rule.id: rule.status for rule in self._contents.rules},
+            tuple(sorted({(bar.review, bar.act) for bar in self._contents.policy.labels.values()})),
             dict(self._moderator.tries),
             dict(self._moderator.seconds),
             self._total,
@@ -199,10 +211,11 @@ def _deed(action: Action, rank: str) -> Deed:
 _mine: list[Replay] = []
 
 
-def begin(layers: Layers, promoted: bool) -> None:  # noqa: FBT001  initargs know no names
-    """Make this process's replay."""
+def begin(layers: Layers, promoted: bool) -> None:  # noqa: FBT001  an executor knows no names
+    """Make this process's replay. Raises RuleSetRejected."""
     _mine[:] = [Replay(layers, promoted=promoted)]
     garbage.settle()
+    atexit.register(os._exit, 0)  # to let go of what was remembered, object by object, took a second
 
 
 def judge(lines: Sequence[bytes]) -> Batch:
@@ -210,6 +223,6 @@ def judge(lines: Sequence[bytes]) -> Batch:
     return asyncio.run(_mine[0].batch(lines))
 
 
-def costs() -> Costs:
-    """Return what this process's replay cost."""
-    return _mine[0].costs()
+def summary() -> Summary:
+    """Sum up this process's replay."""
+    return _mine[0].summary()

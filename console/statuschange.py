@@ -10,6 +10,7 @@ from moderation.change import change
 from moderation.document import Node, Problems
 from moderation.errors import SettingsError
 from moderation.rulefile import read
+from moderation.yamlfile import parse
 
 if TYPE_CHECKING:
     from moderation.rule import Canary, Status
@@ -40,7 +41,7 @@ def _find(layers: Layers, rule: str) -> Place:
     problems = Problems()
     for number, layer in reversed(list(enumerate(layers))):
         for file, content in layer.items():
-            node = problems.parse(file, content)
+            node = parse(problems, file, content)
             for item in node.value if isinstance(node.value, list) else ():
                 if isinstance(item.value, dict) and "id" in item.value and item.value["id"].value == rule:
                     return Place(number, file, item)

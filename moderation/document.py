@@ -1,8 +1,6 @@
-"""YAML with positions: what a moderator wrote, as a tree of `Node`s, and the list of what is wrong with it.
+"""A document: what a moderator wrote, as a tree of `Node`s with places, and the list of what is wrong with it.
 
-We read parser events, not constructed objects: scalars stay the strings that stand in the file (`no`, `010`, `1e5`,
-`12:30`), nothing is ever instantiated, and every node knows its line. Anchors, aliases and tags are refused, so is a
-key written twice. One `Problems` gathers all there is to say about a rule set; nothing here raises.
+One `Problems` gathers all there is to say about a rule set; nothing here raises. moderation.yamlfile makes the tree.
 """
 
 from __future__ import annotations
@@ -10,18 +8,6 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta, timezone
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
 
 from moderation.band import parse_share
 from moderation.rulewords import problem
@@ -32,9 +18,6 @@ if TYPE_CHECKING:
     from moderation.errors import RuleProblem
 
 _CHINA: Final = timezone(timedelta(hours=8))
-MAX_BYTES: Final = 1 << 20
-MAX_NODES: Final = 120_000
-MAX_DEPTH: Final = 12
 
 
 class Node:
@@ -80,27 +63,6 @@ class Problems:
     def problem(self, node: Node, key: str, near: str = "", /, **said: object) -> None:
         """Note a problem at `node`: its key in `rulewords.PROBLEMS`, what fills the words, what may have been meant."""
         self.found.append(problem(node.file, node.line, node.column, key, near, **said))
-
-    def parse(self, file: str, content: bytes) -> Node:
-        """Parse one file; an empty node where it cannot be."""
-        whole = Node("", file, 0, 0, plain=True)
-        if len(content) > MAX_BYTES:
-            self.problem(whole, "E001.bytes", size=len(content), most=MAX_BYTES)
-            return whole
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as exc:
-            self.problem(whole, "E002", at=exc.start)
-            return whole
-        try:
-            return _Tree(self, file, text).root or whole
-        except MarkedYAMLError as exc:
-            mark = exc.problem_mark or exc.context_mark
-            place = Node("", file, mark.line + 1, mark.column + 1) if mark else whole
-            self.problem(place, "E003", why=exc.problem or exc.context)
-        except (YAMLError, ValueError, OverflowError, RecursionError) as exc:
-            self.problem(whole, "E003", why=f"{str(exc).splitlines()[0]:.100}")
-        return whole
 
     def mapping(self, node: Node, known: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Node]:
         """Return the entries of a mapping; unknown and missing keys are problems. Empty where it is no mapping."""
@@ -200,90 +162,6 @@ class Problems:
             self.problem(node, "E210")
             return None
         return int(moment.timestamp() * 1000)
-
-
-class _Tree:
-    """Builds the nodes of a document from parser events, within the limits above."""
-
-    def __init__(self, problems: Problems, file: str, text: str) -> None:
-        self._problems = problems
-        self._file = file
-        self._nodes = 0
-        self._refused = False
-        self.root: Node | None = None
-        self._open: list[tuple[Node, list[Node]]] = []
-        documents = 0
-        for event in YAML(typ="safe", pure=True).parse(text):
-            documents += isinstance(event, DocumentStartEvent)
-            if documents > 1:
-                self._refuse(event, "E004")
-            if self._refused:
-                return
-            self._take(event)
-
-    def _take(self, event: Any) -> None:
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            self._refuse(event, "E005")
-        elif isinstance(event, ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, MappingStartEvent | SequenceStartEvent):
-            self._start(event)
-        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
-            self._end()
-
-    def _scalar(self, event: Any) -> None:
-        if event.tag is not None and not any(event.implicit):
-            self._refuse(event, "E006")
-            return
-        if not event.value.isprintable() and any("\ud800" <= char <= "\udfff" for char in event.value):
-            self._refuse(event, "E009")
-            return
-        self._place(self._node(event, event.value, plain=not event.style))
-
-    def _start(self, event: Any) -> None:
-        if event.tag is not None and not event.implicit:
-            self._refuse(event, "E006")
-            return
-        if len(self._open) >= MAX_DEPTH:
-            self._refuse(event, "E007", most=MAX_DEPTH)
-            return
-        node = self._node(event, {} if isinstance(event, MappingStartEvent) else [])
-        self._open.append((node, []))
-
-    def _end(self) -> None:
-        node, children = self._open.pop()
-        if isinstance(node.value, dict):
-            self._fill(node, children)
-        else:
-            node.value.extend(children)
-        self._place(node)
-
-    def _fill(self, node: Node, children: list[Node]) -> None:
-        for key, value in zip(children[::2], children[1::2], strict=True):
-            if not isinstance(key.value, str):
-                self._problems.problem(key, "E101.key")
-            elif key.value in node.value:
-                self._problems.problem(key, "E008", key=f"{key.value:.40}", line=node.keys[key.value].line)
-            else:
-                node.value[key.value], node.keys[key.value] = value, key
-
-    def _place(self, node: Node) -> None:
-        if self._open:
-            self._open[-1][1].append(node)
-        else:
-            self.root = node
-
-    def _node(self, event: Any, value: Any, *, plain: bool = False) -> Node:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            self._refuse(event, "E001", most=MAX_NODES)
-        return Node(value, self._file, event.start_mark.line + 1, event.start_mark.column + 1, plain=plain)
-
-    def _refuse(self, event: Any, key: str, **said: object) -> None:
-        if not self._refused:
-            mark = event.start_mark
-            self._problems.problem(Node("", self._file, mark.line + 1, mark.column + 1), key, **said)
-        self._refused, self.root = True, None
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

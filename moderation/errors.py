@@ -80,6 +80,10 @@ class RuleSetRejected(QingliuError):
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
 
+    def __reduce__(self) -> tuple[type[RuleSetRejected], tuple[tuple[RuleProblem, ...]]]:
+        """Come whole out of another process."""
+        return RuleSetRejected, (self.problems,)
+
 
 class StoreUnavailable(QingliuError):
     """The ledger did not answer in time: history is unknown, judgements are degraded."""

@@ -31,6 +31,7 @@ from moderation.rulecondition import MAX_PATTERN, Conditions, joined, refusal
 from moderation.ruleexample import read_examples, read_more_examples
 from moderation.ruleset import Contents, RuleSet, Term
 from moderation.windows import DEPTH, HORIZON_MS, MOST_SPENT
+from moderation.yamlfile import parse
 
 if TYPE_CHECKING:
     from moderation.conditions import Condition
@@ -102,7 +103,7 @@ class _Reading:
         self.lexicons = Lexicons(problems)
         self.rules: list[tuple[Rule, Node]] = []
         self.guards: dict[str, Node] = {}
-        self._layers = [{name: problems.parse(name, raw) for name, raw in sorted(layer.items())} for layer in layers]
+        self._layers = [{name: parse(problems, name, raw) for name, raw in sorted(layer.items())} for layer in layers]
 
     def contents(self) -> Contents | None:
         game = self._merged("game.yaml")

@@ -8,7 +8,7 @@ a key for the first time within one round trip may each begin a campaign; the ke
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -104,8 +104,9 @@ class MemoryCampaigns:
         self.forgotten = 0
         self._most = most
         self._pieces = 0
-        self._known: dict[str, Known] = {}
-        self._bodies: defaultdict[str, _Body] = defaultdict(_Body)
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        #: By id, the one seen last at the end.
+        self._bodies: OrderedDict[str, _Body] = OrderedDict()
         self._joined: dict[str, int] = {}
 
     async def sight(self, sightings: Sequence[Sighting], policy: CampaignPolicy) -> list[Joined | None]:
@@ -150,27 +151,27 @@ class MemoryCampaigns:
         if placed is None:
             return None
         self._known |= placed.ties
-        body = self._bodies[placed.campaign_id]
+        body = self._bodies.setdefault(placed.campaign_id, _Body())
+        self._bodies.move_to_end(placed.campaign_id)
         before = len(body.evidence)
         joined = _joined(placed, self._note(seen, placed, policy, body))
-        self._forget(placed.campaign_id, len(body.evidence) - before)
+        self._forget(len(body.evidence) - before)
         if joined and joined.due:
             self._joined[placed.campaign_id] = max(self._joined.get(placed.campaign_id, 0), seen.ts)
         return joined
 
-    def _forget(self, last: str, more: int) -> None:
-        """Make room, where memory is bounded, for the pieces that the campaign seen `last` has got."""
+    def _forget(self, more: int) -> None:
+        """Make room, where memory is bounded, for `more` pieces that the campaign seen last has got."""
         if self._most is None:
             return
         self._pieces += more
-        self._bodies[last] = self._bodies.pop(last)
         while self._pieces > self._most and len(self._bodies) > 1:
-            first = next(iter(self._bodies))
-            self._pieces -= len(self._bodies.pop(first).evidence)
+            first, body = self._bodies.popitem(last=False)
+            self._pieces -= len(body.evidence)
             self._joined.pop(first, None)
             self.forgotten += 1
         while len(self._known) > KEYS_EACH * self._most:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
 
     @staticmethod
     def _note(seen: Sighting, placed: Placed, policy: CampaignPolicy, body: _Body) -> _Answer | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -128,7 +128,8 @@ class MemoryLedger:
         self._most = most
         self.appeals = MemoryAppeals()
         self.bands = MemoryBands()
-        self._events: defaultdict[str, dict[str, _Event]] = defaultdict(dict)
+        #: By account, who struck last at the end.
+        self._events: OrderedDict[str, dict[str, _Event]] = OrderedDict()
         self._actions: dict[tuple[str, str], Action] = {}
         self._reverts: dict[tuple[str, str], Action] = {}
         self.listing = MemoryListing(lambda: [Listed(a, self._reverts.get(key)) for key, a in self._actions.items()])
@@ -139,12 +140,11 @@ class MemoryLedger:
         return [self._strike(s, self._remembered(s.account_id)) for s in strikes]
 
     def _remembered(self, account_id: str) -> dict[str, _Event]:
-        events = self._events[account_id]
-        if self._most is not None:
-            self._events[account_id] = self._events.pop(account_id)  # the last one now
-            if len(self._events) > self._most:
-                del self._events[next(iter(self._events))]
-                self.forgotten += 1
+        events = self._events.setdefault(account_id, {})
+        self._events.move_to_end(account_id)
+        if self._most is not None and len(self._events) > self._most:
+            self._events.popitem(last=False)
+            self.forgotten += 1
         return events
 
     async def record(self, actions: Sequence[Action]) -> None:

@@ -27,6 +27,7 @@ from moderation import segment
 from moderation.errors import RuleProblem, RuleSetRejected
 from moderation.rulefile import read
 from moderation.ruleset import RuleSet
+from streams import garbage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +46,17 @@ _LENGTH: Final = struct.Struct(">I")
 
 async def compiled(layers: Layers, within_s: float = WITHIN_S) -> RuleSet:
     """Read and compile layers while the loop goes on. Raises RuleSetRejected with every problem found."""
-    return await asyncio.to_thread(_compile, await _read_apart(layers, within_s))
+    stocked = asyncio.create_task(asyncio.to_thread(_stock))  # 0.5 s, whatever the layers say
+    try:
+        read = await _read_apart(layers, within_s)
+    finally:
+        await stocked
+    return await asyncio.to_thread(_compile, read)
+
+
+def _stock() -> None:
+    """Have a tokenizer made; of layers that are refused it stays for the next ones."""
+    segment.stock(_dictionary())
 
 
 async def _read_apart(layers: Layers, within_s: float) -> bytes:
@@ -76,13 +87,10 @@ def _compile(read: bytes) -> RuleSet:
     first, *pieces = _frames(read)
     if isinstance(first, tuple):
         raise RuleSetRejected(first)
-    gc.disable()  # looking for cycles among a million new objects, in vain, held the lock for 0.2 s
-    try:
-        segment.stock(_dictionary())
-        return RuleSet(msgspec.structs.replace(first, terms=tuple(chain.from_iterable(pieces))))
-    finally:
+    with garbage.left():
+        rules = RuleSet(msgspec.structs.replace(first, terms=tuple(chain.from_iterable(pieces))))
         gc.freeze()  # a rule set holds no cycles: it goes when the last reference does
-        gc.enable()
+    return rules
 
 
 def _dictionary() -> str:
@@ -131,9 +139,10 @@ def main() -> None:
     """Read layers from stdin; write the contents, or what is wrong with them, to stdout."""
     os.nice(NICE)
     layers = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=list[dict[str, bytes]])
-    for value in _answer(layers):
-        frame = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        sys.stdout.buffer.write(_LENGTH.pack(len(frame)) + frame)
+    with garbage.left():
+        for value in _answer(layers):
+            frame = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+            sys.stdout.buffer.write(_LENGTH.pack(len(frame)) + frame)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from moderation.document import MAX_BYTES
 from moderation.errors import RuleProblem, RuleSetRejected
 from moderation.rulefile import Layer, load
+from moderation.yamlfile import MAX_BYTES
+from streams import garbage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +22,8 @@ MOST_FILES: Final = 500
 
 def load_rules(directories: Sequence[Path], *, plain: bool = False) -> RuleSet:
     """Read and compile the rules in `directories`, the shipped ones first. Raises RuleSetRejected with all problems."""
-    return load([read_layer(directory) for directory in directories], plain=plain)
+    with garbage.left():
+        return load([read_layer(directory) for directory in directories], plain=plain)
 
 
 def read_layer(directory: Path) -> Layer:

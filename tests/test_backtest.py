@@ -20,6 +20,7 @@ from console.sampling import SAMPLES, Reservoirs, Timeline, wilson
 from console.show import printer
 from console.show_backtest import shown
 from moderation.actions import Action
+from moderation.errors import RuleSetRejected
 from moderation.standing import Strike
 from streams.ledger import MemoryLedger
 from streams.topics import create_topics
@@ -72,6 +73,15 @@ async def lines(events: Sequence[ChatEvent], marks: Sequence[dict[str, Any]] = (
 
 def replayed(old: Layers = OLD, new: Layers = NEW, **how: Any) -> Report:
     return asyncio.run(run(lines(chat(), how.pop("marks", ())), old, new, **how))
+
+
+def test_rules_that_another_process_refuses_come_back_with_all_that_is_wrong() -> None:
+    bad: Layers = (layer(rules_yaml=RULES.replace("score: 75", "socre: 75")),)
+    with pytest.raises(RuleSetRejected) as here:
+        replayed(OLD, bad)
+    with pytest.raises(RuleSetRejected) as apart:
+        replayed(OLD, bad, processes=2)
+    assert (apart.value.problems, str(apart.value)) == (here.value.problems, str(here.value))
 
 
 def test_a_set_against_itself_shows_no_difference() -> None:

@@ -84,6 +84,12 @@ def test_a_run_measures_the_engine_by_kind_of_chat_by_stage_and_beside_jieba() -
     assert found["worst_ms"] * 1000 == pytest.approx(max(found[f"{kind}_us"] for kind in kinds))
 
 
+def test_a_backtest_is_measured_by_rule_set_and_as_a_whole() -> None:
+    found = measured("backtest")
+    assert found["set_us"] * found["set_per_s"] == pytest.approx(1e6)
+    assert found["backtest_s"] > 0
+
+
 def test_there_is_a_curve_for_everything_that_grows() -> None:
     found = {f"{part}.{name}": cost for part in ("growth", "life") for name, cost in measured(part).items()}
     assert all(cost > 0 for cost in found.values())
