@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sysconfig
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -39,18 +38,10 @@ def machine() -> Machine:
         cores=os.cpu_count() or 1,
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=_python(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
         load=round(os.getloadavg()[0], 1),
         packages={name: version for name in PACKAGES if (version := _version(name))},
     )
-
-
-def _python() -> str:
-    """Return which Python runs; one that was built without profile-guided optimization is a sixth slower."""
-    options = sysconfig.get_config_var("CONFIG_ARGS")
-    plain = options is not None and "--enable-optimizations" not in options
-    named = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{named}, built without --enable-optimizations" if plain else named
 
 
 def _processor() -> str:
