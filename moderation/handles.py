@@ -68,8 +68,8 @@ class HandleFinder:
     """Finds contact handles in folded text. `allow` names official contacts, by type: those are never reported.
 
     An official number is official under whichever cue it stands. Building folds and compiles all words: milliseconds.
-    `gates` are patterns for RE2 (UTF-8); in every folded text with a handle one of them matches, and in few others.
-    None matches across U+FF28, so that many texts can be searched at once with that character between them.
+    `gates` are RE2's; in every folded text with a handle one of them matches, and in few others. None matches across
+    U+FF28, so that many texts can be searched at once with that character between them.
     """
 
     def __init__(self, grammar: HandleGrammar, allow: Mapping[str, Collection[str]] = MappingProxyType({})) -> None:
@@ -80,15 +80,14 @@ class HandleFinder:
         self._numerals = Numerals(grammar)
         self._contacts = Contacts(grammar)
         self._backwards = re.compile(any_of(grammar.reversing)).search
-        self.gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing))
-        #: The searches for the gates, in folded text in UTF-8, from an offset on. In one pattern they cost five times
-        #: as much: its automaton has too many states.
-        self.searches = tuple(re2.compile(gate, _options()).search for gate in self.gates)
+        gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing))
+        #: In one pattern they cost five times as much: its automaton has too many states.
+        self.gates = tuple(re2.compile(gate, _options()) for gate in gates)
 
     def may_contain(self, text: str) -> bool:
         """Say whether `find` needs to look at a folded text at all: False is certain, True is not."""
         encoded = text.encode()
-        return any(search(encoded) for search in self.searches)
+        return any(gate.search(encoded) for gate in self.gates)
 
     def find(self, folded: Folded, field: Field = "text") -> tuple[Handle, ...]:
         """Return the handles of a field in the order they stand there, each type and value once."""

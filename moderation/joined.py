@@ -6,16 +6,21 @@ JOINT for a character. Raw text may hold it: `Joined.of_raw` looks to that.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import re2
 
 from moderation.fold import JOINT
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from moderation.match import Match
 
 _BYTES: Final = JOINT.encode()
+_ANYWHERE: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001
 
 
 class Joined:
@@ -33,13 +38,13 @@ class Joined:
         """Join raw texts; where somebody typed what they are joined by, it is read as its small letter."""
         return cls([raw.replace(JOINT, JOINT.lower()) for raw in raws] if any(JOINT in raw for raw in raws) else raws)
 
-    def holding(self, search: Callable[[str, int], Any]) -> Iterator[int]:
+    def holding(self, pattern: re.Pattern[str]) -> Iterator[int]:
         """Yield the indexes of the texts in which `re` finds something."""
-        return _holding(search, self.text, JOINT)
+        return _holding(partial(_first, pattern), self.text, JOINT)
 
-    def holding_bytes(self, search: Callable[[bytes, int], Any]) -> Iterator[int]:
+    def holding_bytes(self, pattern: re2._Regexp) -> Iterator[int]:
         """Yield the indexes of the texts in which RE2 finds something: ten times faster where hardly any text does."""
-        return _holding(search, self.encoded, _BYTES)
+        return _holding(partial(first, pattern), self.encoded, _BYTES)
 
     def spread(self, matches: Iterable[Match]) -> Iterator[tuple[int, int, int, int]]:
         """Tell for matches in order of their ends which text each is in, and where in that: text, start, end, term."""
@@ -51,7 +56,22 @@ class Joined:
             yield at, start - begin, end - begin, index
 
 
-def _holding(search: Callable[[Any, int], Any], joined: Any, joint: Any) -> Iterator[int]:
+def first(pattern: re2._Regexp, encoded: bytes, at: int) -> int:
+    """Return where the first match in UTF-8 begins, from an offset on; -1 where there is none.
+
+    This is what `pattern.search` asks. Its generator and its match, which tell no more, take longer than RE2 itself
+    takes for one message: 1.6 of 2.8 µs (2026-11-22).
+    """
+    place: int = pattern._regexp.Match(_ANYWHERE, encoded, at, len(encoded))[0][0]  # noqa: SLF001
+    return place
+
+
+def _first(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.search(text, at)
+    return match.start() if match else -1
+
+
+def _holding(search: Callable[[Any, int], int], joined: Any, joint: Any) -> Iterator[int]:
     """Yield the indexes of the texts in which a search finds something.
 
     A match may begin or end with a joint, as the boundary of what it looks for: that is not in its text. One that runs
@@ -59,8 +79,7 @@ def _holding(search: Callable[[Any, int], Any], joined: Any, joint: Any) -> Iter
     the search goes on with the next text.
     """
     at = last = 0
-    while match := search(joined, last):
-        start = match.start()
+    while (start := search(joined, last)) >= 0:
         inside = start + len(joint) if joined.startswith(joint, start) else start
         at += joined.count(joint, last, inside)
         yield at

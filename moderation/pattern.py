@@ -48,7 +48,7 @@ class Search:
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
         told = self.needs and not _common(self.needs)
-        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex)).search
+        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex))
 
     def __call__(self, encoded: bytes) -> tuple[int, int] | None:
         """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.

@@ -40,7 +40,7 @@ def ways(characters: Iterable[str], emoji: Mapping[str, str], *, plain: bool = F
     return (
         Way("parts", lambda texts: {at for at, *_ in texts.spread(pairs(texts.text))}, joining),
         Way("unfilled", by_bytes(MAY_BE_FILLED), unfilled),
-        Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME.search), unfilled),
+        Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME), unfilled),
         Way("columns", by_bytes(TWO_LINES), columns),
         Way("reversed", by_bytes(_BACKWARDS), backwards),
         *([_spoken(emoji)] if emoji else []),
@@ -64,5 +64,5 @@ def _spoken(emoji: Mapping[str, str]) -> Way:
 
 def by_bytes(pattern: str) -> Callable[[Joined], Iterator[int]]:
     """Return a gate from a pattern for RE2."""
-    search = re2.compile(pattern).search
-    return lambda texts: texts.holding_bytes(search)
+    gate = re2.compile(pattern)
+    return lambda texts: texts.holding_bytes(gate)

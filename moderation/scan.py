@@ -246,10 +246,10 @@ class Scanner:
         texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
         plain: list[_Of] = [(text, None) for text in texts]
         self._match(joined, plain)
-        for search in self._rules.finder.searches:
-            self._handles([texts[at] for at in joined.holding_bytes(search)])
-        spaced = [texts[at] for at in joined.holding_bytes(_SPACED.search)]
-        odd = [texts[at] for at in typed.holding_bytes(_ODD.search)]
+        for gate in self._rules.finder.gates:
+            self._handles([texts[at] for at in joined.holding_bytes(gate)])
+        spaced = [texts[at] for at in joined.holding_bytes(_SPACED)]
+        odd = [texts[at] for at in typed.holding_bytes(_ODD)]
         self._signs(texts, joined, [*odd, *spaced])
         self._unmask(joined, plain)
         self._rewrite(texts, joined, spaced, odd)
@@ -258,7 +258,7 @@ class Scanner:
     def _shown(self, raws: Sequence[str], typed: Joined) -> Sequence[str] | None:
         """Hide the game's own markup; None where there is none."""
         markup = self._rules.markup
-        marked = list(typed.holding_bytes(markup.search)) if markup else []
+        marked = list(typed.holding_bytes(markup)) if markup else []
         if not marked:
             return None
         shown = list(raws)
@@ -277,9 +277,9 @@ class Scanner:
         for text in {*odd, *handled}:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
         cycles = (at for at, one in enumerate(joined.parts) if len(one) >= LEAST_CYCLE and CYCLE.search(one))
-        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search), *cycles}:
+        for at in {*joined.holding(_RUN), *joined.holding_bytes(_LINES), *cycles}:
             texts[at].mask |= self._bits[NOISE_KEY]
-        for at in joined.holding_bytes(_IDS.search):
+        for at in joined.holding_bytes(_IDS):
             texts[at].mask |= self._bits[RUN_KEY]
 
     def _rewrite(self, texts: Sequence[Text], joined: Joined, spaced: Sequence[Text], odd: Sequence[Text]) -> None:
@@ -312,8 +312,8 @@ class Scanner:
             late[at] |= self._rules.masks[index] if end > begins[at] else 0
         # a handle that reaches into the last piece: whatever says so is no farther away than _CUE
         ends = Joined([text[-own - _CUE :] for text, own in wholes])
-        for search in self._rules.finder.searches:
-            for at in ends.holding_bytes(search):
+        for gate in self._rules.finder.gates:
+            for at in ends.holding_bytes(gate):
                 late[at] |= self._bits[HANDLE_KEY]
         return [(one | other, other) for one, other in zip(every, late, strict=True)]
 
@@ -324,8 +324,8 @@ class Scanner:
             text.mask |= masks[index]
             if terms[index]:
                 text.note(view, start, end, terms[index])
-        for bit, search in self._rules.among:
-            for at in joined.holding_bytes(search):
+        for bit, gate in self._rules.among:
+            for at in joined.holding_bytes(gate):
                 of[at][0].mask |= bit
 
     def _unmask(self, joined: Joined, of: Sequence[_Of]) -> None:
