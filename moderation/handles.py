@@ -131,7 +131,7 @@ def _without(pattern: re.Pattern[str], view: View) -> View:
 def _picked(places: Sequence[int], view: View) -> View:
     """Return a view of the characters at some places."""
     text = "".join([view.text[at] for at in places])
-    return View(view.name, text, view.raw, lambda: [view.spans[at] for at in places])
+    return View(view.name, text, view.raw, lambda: [*map(view.spans.__getitem__, places)])
 
 
 def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:
@@ -144,7 +144,9 @@ def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:
 
 def _filler(text: str) -> str:
     """Return the Han that makes up a quarter of a text or more, strewn between the others, or ""."""
-    char, count = Counter(text).most_common(1)[0] if len(text) >= _STREWN else ("", 0)
+    if len(text) < _STREWN or len(set(text)) * 4 > len(text) * 3 + 4:  # so many different ones leave none a quarter
+        return ""
+    char, count = Counter(text).most_common(1)[0]
     return char if count * 4 >= len(text) and _HAN.match(char) and char * 2 not in text else ""
 
 
