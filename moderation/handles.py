@@ -25,6 +25,7 @@ from moderation.contacts import PHONE, Contacts
 from moderation.cues import Found, HandleGrammar, Vocabulary, any_of, free
 from moderation.fold import View
 from moderation.ids import Ids
+from moderation.joined import Gate
 from moderation.links import Links
 from moderation.numerals import LONGEST, Numerals
 
@@ -68,7 +69,7 @@ class HandleFinder:
     """Finds contact handles in folded text. `allow` names official contacts, by type: those are never reported.
 
     An official number is official under whichever cue it stands. Building folds and compiles all words: milliseconds.
-    `gates` are RE2's; in every folded text with a handle one of them matches, and in few others. None matches across
+    In every folded text with a handle one of the `gates` matches, and in few others. None matches across
     U+FF28, so that many texts can be searched at once with that character between them.
     """
 
@@ -82,12 +83,12 @@ class HandleFinder:
         self._backwards = re.compile(any_of(grammar.reversing)).search
         gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing))
         #: In one pattern they cost five times as much: its automaton has too many states.
-        self.gates = tuple(re2.compile(gate, _options()) for gate in gates)
+        self.gates = tuple(Gate(re2.compile(gate, _options())) for gate in gates)
 
     def may_contain(self, text: str) -> bool:
         """Say whether `find` needs to look at a folded text at all: False is certain, True is not."""
         encoded = text.encode()
-        return any(gate.search(encoded) for gate in self.gates)
+        return any(gate.first(encoded, 0) >= 0 for gate in self.gates)
 
     def find(self, folded: Folded, field: Field = "text") -> tuple[Handle, ...]:
         """Return the handles of a field in the order they stand there, each type and value once."""

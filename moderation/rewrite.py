@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import re2
-
+from moderation.joined import Gate
 from moderation.match import automaton
 from moderation.views import MAY_BE_FILLED, MAY_BE_SAME, TWO_LINES, Joining, Seen, columns, unfilled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from moderation.joined import Joined
 
@@ -62,7 +61,7 @@ def _spoken(emoji: Mapping[str, str]) -> Way:
     return Way("emoji", by_bytes(f"[{''.join(map(re.escape, emoji))}]"), spoken)
 
 
-def by_bytes(pattern: str) -> Callable[[Joined], Iterator[int]]:
+def by_bytes(pattern: str) -> Callable[[Joined], Iterable[int]]:
     """Return a gate from a pattern for RE2."""
-    gate = re2.compile(pattern)
+    gate = Gate(pattern)
     return lambda texts: texts.holding_bytes(gate)

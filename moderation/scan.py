@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-import re2
 from xxhash import xxh3_64_intdigest
 
 from moderation.conditions import (
@@ -29,12 +28,14 @@ from moderation.conditions import (
     Found,
 )
 from moderation.fold import CYCLE, HIDDEN, JOINT, LEAST_CYCLE, fold_all, squeeze
-from moderation.joined import Joined
+from moderation.joined import Gate, Joined
 from moderation.rewrite import backwards
 from moderation.ruleset import ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import re2
 
     from moderation.actions import Field, Handle
     from moderation.alike import Spot
@@ -51,16 +52,16 @@ _ORNAMENTS: Final = r"_ー丨丶丿灬\x{1400}-\x{16ff}\x{a000}-\x{a4cf}"
 _DROPPED: Final = rf"\pM\pP\pS\pZ\pC{_ORNAMENTS}"
 _LETTER: Final = f"[^{_DROPPED}{JOINT}]"
 #: Something stands between two single characters: only then is the view without separators worth a second pass.
-_SPACED: Final = re2.compile(
+_SPACED: Final = Gate(
     rf"(?:^|[{_DROPPED}{JOINT}]){_LETTER}[{_DROPPED}]{{1,3}}{_LETTER}(?:[{_DROPPED}{JOINT}]|$)"
     rf"|{_LETTER}(?:[^\pL\pN\s,。!?:;、…~()\[\]\"'《》【】]|[{_ORNAMENTS}]){{1,2}}{_LETTER}"
     rf"|\n{_LETTER}{{1,4}}\n"
 )
-_IDS: Final = re2.compile("[0-9a-z][-_0-9a-z]{3,18}[0-9a-z]")
-_LINES: Final = re2.compile(rf"(?:\n[^\n{JOINT}]*){{{MANY_LINES}}}")
+_IDS: Final = Gate("[0-9a-z][-_0-9a-z]{3,18}[0-9a-z]")
+_LINES: Final = Gate(rf"(?:\n[^\n{JOINT}]*){{{MANY_LINES}}}")
 _RUN: Final = re.compile(rf"([^{JOINT}])\1{{{LONG_RUN - 1}}}", re.DOTALL)
 #: What ordinary chat is made of, as it is typed; without anything else only separators and numerals can disguise it.
-_ODD: Final = re2.compile(
+_ODD: Final = Gate(
     f"[^{JOINT} -~\\n\u4e00-\u9fff\u3000-\u3006\u3008-\u3020“”‘’…—·！（），：；？～￥\\x{{1f300}}-\\x{{1faff}}]"
 )
 
@@ -237,6 +238,7 @@ class Scanner:
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self._bits = rules.bits
+        self._markup = Gate(rules.markup) if rules.markup else None
 
     def scan(self, field: Field, raws: Sequence[str]) -> list[Text]:
         """Scan at least one raw text of a field; one `Text` each, in order."""
@@ -257,13 +259,12 @@ class Scanner:
 
     def _shown(self, raws: Sequence[str], typed: Joined) -> Sequence[str] | None:
         """Hide the game's own markup; None where there is none."""
-        markup = self._rules.markup
-        marked = list(typed.holding_bytes(markup)) if markup else []
+        marked = list(typed.holding_bytes(self._markup)) if self._markup else []
         if not marked:
             return None
         shown = list(raws)
         for at in marked:
-            shown[at] = _bare(markup, raws[at])
+            shown[at] = _bare(self._rules.markup, raws[at])
         return shown
 
     def _handles(self, texts: Sequence[Text]) -> None:
