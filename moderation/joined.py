@@ -34,7 +34,7 @@ class Gate:
 
     def __init__(self, pattern: str | re2._Regexp) -> None:
         self.pattern = re2.compile(pattern)
-        self._places = partial(self.pattern._regexp.Match, re2._re2.RE2.Anchor.UNANCHORED)  # noqa: SLF001
+        self._places = partial(self.pattern._regexp.Match, re2._Anchor.UNANCHORED)  # noqa: SLF001
 
     def first(self, encoded: bytes, at: int) -> int:
         """Return where the first match begins."""
@@ -55,7 +55,9 @@ class Joined:
     @classmethod
     def of_raw(cls, raws: Sequence[str]) -> Joined:
         """Join raw texts; where somebody typed what they are joined by, it is read as its small letter."""
-        return cls([raw.replace(JOINT, JOINT.lower()) for raw in raws] if any(JOINT in raw for raw in raws) else raws)
+        joined = cls(raws)
+        typed = joined.text.count(JOINT) >= len(raws)
+        return cls([raw.replace(JOINT, JOINT.lower()) for raw in raws]) if typed else joined
 
     def holding(self, pattern: re.Pattern[str]) -> Iterator[int]:
         """Yield the indexes of the texts in which `re` finds something."""

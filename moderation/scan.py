@@ -14,6 +14,7 @@ texts that some rule asks about.
 from __future__ import annotations
 
 import re
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_intdigest
@@ -33,7 +34,7 @@ from moderation.rewrite import backwards
 from moderation.ruleset import ALLOWED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import re2
 
@@ -240,12 +241,12 @@ class Scanner:
         self._bits = rules.bits
         self._markup = Gate(rules.markup) if rules.markup else None
 
-    def scan(self, field: Field, raws: Sequence[str]) -> list[Text]:
-        """Scan at least one raw text of a field; one `Text` each, in order."""
+    def scan(self, fields: Iterable[Field], raws: Sequence[str]) -> list[Text]:
+        """Scan at least one raw text, each of a field; one `Text` each, in order."""
         typed = Joined.of_raw(raws)
         folds = fold_all(raws, self._shown(raws, typed))
         joined = Joined([folded.text for folded in folds])
-        texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
+        texts = list(map(Text, repeat(self._rules), fields, folds, _fingerprints(joined.text)))
         plain: list[_Of] = [(text, None) for text in texts]
         self._match(joined, plain)
         for gate in self._rules.finder.gates:
