@@ -12,12 +12,13 @@ A term of two characters sounds like ordinary words too often to be evidence by 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.joined import Joined
 from moderation.match import automaton
 from moderation.rewrite import by_bytes
-from moderation.sound import MAY_BE_SPELLED, sound, soundings, spelled
+from moderation.sound import may_be_spelled, sound, soundings, spelled
 from moderation.views import FOUR_CLAUSES, Seen, heads, shape, tails
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ DISGUISES: Final = (
 #: The shortest term that an acrostic may spell, and the shortest that its sound alone identifies.
 ACROSTIC: Final = 4
 STRONG: Final = 3
+#: What was typed and which terms it means is remembered of so many: players write the same words all day.
+_MOST_MEANT: Final = 4096
 
 # A point that is missing costs str.translate a KeyError, so every Han character is in the table.
 _POINTS: Final = (*range(0x20, 0x7F), *range(0x4E00, 0xA000))
@@ -79,12 +82,11 @@ class Alike:
             if form[::-1] not in forms:  # no palindrome, and nothing that is a term itself
                 forms[form[::-1]] = {one._replace(backwards=True) for one in found}
         self._forms = [sorted(found) for found in forms.values()]
-        #: Of a sound that is one term's alone, the term: mostly it stands there as it is.
-        self._typed = [terms[f[0].term] if len(f) == 1 and not f[0].backwards else "" for f in self._forms]
         self._find = automaton(list(forms), plain=plain).find
+        self._remembered = lru_cache(_MOST_MEANT)(self._meant)
         #: Readings that only some texts are worth, under the gate that yields the indexes of those.
         self._readings: tuple[tuple[Callable[[Joined], Iterable[int]], tuple[_Reading, ...]], ...] = (
-            (by_bytes(MAY_BE_SPELLED), (_Reading("pinyin", spelled),)),
+            (may_be_spelled, (_Reading("pinyin", spelled),)),
             (by_bytes(FOUR_CLAUSES), (_Reading("heads", heads, ACROSTIC), _Reading("tails", tails, ACROSTIC))),
         )
 
@@ -103,11 +105,15 @@ class Alike:
 
     def _by_likeness(self, texts: Joined) -> Iterator[Spot]:
         for at, start, end, index in texts.spread(self._find(alike(texts.text))):
-            typed = texts.parts[at][start:end]
-            for form in self._forms[index] if typed != self._typed[index] else ():
-                view = _likeness(typed, self._terms[form.term], backwards=form.backwards)
-                if view:
-                    yield Spot(at, view, start, end, form.term, weak=len(typed) < STRONG)
+            for view, term, weak in self._remembered(texts.parts[at][start:end], index):
+                yield Spot(at, view, start, end, term, weak)
+
+    def _meant(self, typed: str, sounding: int) -> Sequence[tuple[str, int, bool]]:
+        """Return which terms are meant by what sounds like them: mostly none, since a term stands there as it is."""
+        forms = (
+            (_likeness(typed, self._terms[one.term], backwards=one.backwards), one) for one in self._forms[sounding]
+        )
+        return [(view, form.term, len(typed) < STRONG) for view, form in forms if view]
 
     def _read(self, read: Sequence[tuple[int, _Reading, Seen]]) -> Iterator[Spot]:
         joined = Joined([seen.text for _, _, seen in read], encoded=False)

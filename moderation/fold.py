@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cached_property, partial
+from functools import partial
 from itertools import compress
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -76,23 +77,32 @@ def squeeze(folded: str) -> str:
     return _SEPARATORS.sub("", folded)
 
 
+_STOP: Final = itemgetter(1)
+
+
 class View:
     """A text to match against, made from raw text: the folded text itself, or one with separators removed, ….
 
     `trace` tells for each character of `text` from which span of the raw text it came. It is called at most once,
-    when a span is asked for, since most chat matches nothing.
+    when a span is asked for, since most chat matches nothing. `even`: each came from one, side by side.
     """
 
-    def __init__(self, name: str, text: str, raw: str, trace: Callable[[], list[Span]]) -> None:
+    __slots__ = ("_even", "_spans", "_trace", "name", "raw", "text")
+
+    def __init__(self, name: str, text: str, raw: str, trace: Callable[[], list[Span]], *, even: bool = False) -> None:
         self.name = name
         self.text = text
         self.raw = raw
         self._trace = trace
+        self._even = even
+        self._spans: list[Span] | None = None
 
-    @cached_property
+    @property
     def spans(self) -> list[Span]:
         """The raw span of each character of `text`."""
-        return self._trace()
+        if self._spans is None:  # here and below: before Python 3.12 cached_property takes a lock
+            self._spans = self._trace()
+        return self._spans
 
     def span(self, start: int, end: int) -> Span:
         """Return the raw span of `text[start:end]`: from its first raw character to its last, whatever their order.
@@ -102,8 +112,10 @@ class View:
         if start >= end:
             at = self.spans[start][0] if start < len(self.text) else len(self.raw)
             return at, at
+        if self._even:
+            return start, end
         covered = self.spans[start:end]
-        return min(covered)[0], max(stop for _, stop in covered)
+        return min(covered)[0], max(map(_STOP, covered))
 
 
 class Folded:
@@ -112,11 +124,15 @@ class Folded:
     `shown` is the raw text as it is shown, with as many characters: see `fold_all`.
     """
 
+    __slots__ = ("_plain", "_shown", "_signals", "_squeezed", "raw", "text")
+
     def __init__(self, raw: str, text: str, shown: str | None = None) -> None:
         self.raw = raw
         self.text = text
         self._shown = raw if shown is None else shown
+        self._plain: View | None = None
         self._squeezed: View | None = None
+        self._signals: Signals | None = None
 
     @property
     def truncated(self) -> bool:
@@ -132,15 +148,18 @@ class Folded:
         """Return the raw span of `text[start:end]`; see `View.span`."""
         return self.plain.span(start, end)
 
-    @cached_property
+    @property
     def plain(self) -> View:
         """The folded text itself."""
-        return View("plain", self.text, self.raw, partial(_trace, self._shown))
+        if self._plain is None:
+            even = not self.truncated and _UNEVEN.isdisjoint(self._shown)
+            self._plain = View("plain", self.text, self.raw, partial(_trace, self._shown), even=even)
+        return self._plain
 
     @property
     def squeezed(self) -> View:
         """The text without what is neither letter nor digit: 加.微_信 is 加微信."""
-        if self._squeezed is None:  # every message asks, and before Python 3.12 cached_property takes a lock
+        if self._squeezed is None:
             self._squeezed = View("squeezed", squeeze(self.text), self.raw, partial(_trace_squeezed, self._shown))
         return self._squeezed
 
@@ -152,10 +171,12 @@ class Folded:
         """Return a view of a text made from the folded one, given the place in that of each of its characters."""
         return View(name, text, self.raw, lambda: [self.span(*place) for place in places])
 
-    @cached_property
+    @property
     def signals(self) -> Signals:
         """What in the raw text looks like disguise, counted."""
-        return _signals(self)
+        if self._signals is None:
+            self._signals = _signals(self)
+        return self._signals
 
 
 def fold(raw: str) -> Folded:
@@ -327,7 +348,8 @@ def _signals(folded: Folded) -> Signals:
 
 def _runs(raw: str) -> Iterator[int]:
     yield from (len(run[0]) for run in _RUNS.finditer(raw))
-    yield from (len(run[0]) // len(run[1]) for run in CYCLE.finditer(raw))
+    if len(raw) >= LEAST_CYCLE:
+        yield from (len(run[0]) // len(run[1]) for run in CYCLE.finditer(raw))
 
 
 def _total(pattern: re.Pattern[str], raw: str) -> int:
@@ -345,6 +367,9 @@ def _without_flag(pair: re.Match[str]) -> str:
 
 
 def _digit_scripts(raw: str) -> int:
+    every = {*map(_SCRIPTS.get, raw)} - {None}
+    if len(every) < 2:
+        return len(every)
     most, seen = 0, set[str]()
     for char in raw:
         script = _SCRIPTS.get(char)

@@ -25,6 +25,7 @@ from moderation.contacts import PHONE, Contacts
 from moderation.cues import Found, HandleGrammar, Vocabulary, any_of, free
 from moderation.fold import View
 from moderation.ids import Ids
+from moderation.joined import Gate
 from moderation.links import Links
 from moderation.numerals import LONGEST, Numerals
 
@@ -68,8 +69,8 @@ class HandleFinder:
     """Finds contact handles in folded text. `allow` names official contacts, by type: those are never reported.
 
     An official number is official under whichever cue it stands. Building folds and compiles all words: milliseconds.
-    `gates` are patterns for RE2 (UTF-8); in every folded text with a handle one of them matches, and in few others.
-    None matches across U+FF28, so that many texts can be searched at once with that character between them.
+    In every folded text with a handle one of the `gates` matches, and in few others. None matches across
+    U+FF28, so that many texts can be searched at once with that character between them.
     """
 
     def __init__(self, grammar: HandleGrammar, allow: Mapping[str, Collection[str]] = MappingProxyType({})) -> None:
@@ -80,15 +81,14 @@ class HandleFinder:
         self._numerals = Numerals(grammar)
         self._contacts = Contacts(grammar)
         self._backwards = re.compile(any_of(grammar.reversing)).search
-        self.gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing))
-        #: The searches for the gates, in folded text in UTF-8, from an offset on. In one pattern they cost five times
-        #: as much: its automaton has too many states.
-        self.searches = tuple(re2.compile(gate, _options()).search for gate in self.gates)
+        gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing))
+        #: In one pattern they cost five times as much: its automaton has too many states.
+        self.gates = tuple(Gate(re2.compile(gate, _options())) for gate in gates)
 
     def may_contain(self, text: str) -> bool:
         """Say whether `find` needs to look at a folded text at all: False is certain, True is not."""
         encoded = text.encode()
-        return any(search(encoded) for search in self.searches)
+        return any(gate.first(encoded, 0) >= 0 for gate in self.gates)
 
     def find(self, folded: Folded, field: Field = "text") -> tuple[Handle, ...]:
         """Return the handles of a field in the order they stand there, each type and value once."""
@@ -132,7 +132,7 @@ def _without(pattern: re.Pattern[str], view: View) -> View:
 def _picked(places: Sequence[int], view: View) -> View:
     """Return a view of the characters at some places."""
     text = "".join([view.text[at] for at in places])
-    return View(view.name, text, view.raw, lambda: [view.spans[at] for at in places])
+    return View(view.name, text, view.raw, lambda: [*map(view.spans.__getitem__, places)])
 
 
 def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:
@@ -145,7 +145,9 @@ def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:
 
 def _filler(text: str) -> str:
     """Return the Han that makes up a quarter of a text or more, strewn between the others, or ""."""
-    char, count = Counter(text).most_common(1)[0] if len(text) >= _STREWN else ("", 0)
+    if len(text) < _STREWN or len(set(text)) * 4 > len(text) * 3 + 4:  # so many different ones leave none a quarter
+        return ""
+    char, count = Counter(text).most_common(1)[0]
     return char if count * 4 >= len(text) and _HAN.match(char) and char * 2 not in text else ""
 
 

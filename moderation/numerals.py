@@ -135,7 +135,7 @@ class Numerals:
         """Put the groups of a run together, unless one of them is a number by itself."""
         text = view.text
         if text[start:end].isdecimal() and not (self._unit.match(text, end) or _is_clock(text, start, end)):
-            yield self._number(view, start, end)._replace(neat=True)
+            yield self._number(view, start, end, neat=True)
             return
         groups = [g for g in self._groups(text, start, end) if not _is_clock(text, *g)]
         if len(groups) > 1 and self._unit.match(text, groups[-1][1]):
@@ -147,7 +147,7 @@ class Numerals:
         if not alone and sum(sizes) > LONGEST + 2 and max(sizes) >= _SHORTEST:
             alone = [g for g in groups if g[1] - g[0] >= _SHORTEST]
         if alone:
-            yield from (self._number(view, *self._trimmed(text, *g))._replace(neat=True) for g in alone)
+            yield from (self._number(view, *self._trimmed(text, *g), neat=True) for g in alone)
             return
         number = self._number(view, *self._trimmed(text, groups[0][0], groups[-1][1]))
         many = len(groups) >= _MANY_GROUPS and len(number.digits) < 1.5 * len(groups)
@@ -174,17 +174,17 @@ class Numerals:
     def _digits(self, run: str) -> str:
         return "".join(_DIGIT.findall(run.translate(self._values)))
 
-    def _number(self, view: View, start: int, end: int) -> Number:
+    def _number(self, view: View, start: int, end: int, *, neat: bool = False) -> Number:
         run = view.text[start:end]
         if run.isascii() and run in view.raw and "\u202e" not in view.raw:
-            return Number(start, end, "".join(_DIGIT.findall(run)))  # as typed
+            return Number(start, end, "".join(_DIGIT.findall(run)), neat=neat)  # as typed
         digits = self._digits(run)
         first, last = view.span(start, end)
         typed = view.raw[first:last]
         odd = len(digits) - len(_DIGIT.findall(typed)) + typed.count(_KEYCAP)
         if view.raw.rfind("\u202e", 0, last) > view.raw.rfind("\u202c", 0, first):
             digits = digits[::-1]  # shown from right to left
-        return Number(start, end, digits, odd >= _ODD)
+        return Number(start, end, digits, odd >= _ODD, neat)
 
 
 class _Riddles:

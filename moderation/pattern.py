@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from moderation.fold import JOINT
+from moderation.joined import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +49,7 @@ class Search:
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
         told = self.needs and not _common(self.needs)
-        self.among = None if told or not _selective(regex) else compile_pattern(_unanchored(regex)).search
+        self.among = None if told or not _selective(regex) else Gate(compile_pattern(_unanchored(regex)))
 
     def __call__(self, encoded: bytes) -> tuple[int, int] | None:
         """Return the first place in characters of a text given in UTF-8, None where it is empty or there is none.

@@ -143,23 +143,33 @@ class Reader:
     def read(self, events: Sequence[ChatEvent]) -> list[Reading]:
         """Read the texts of at least one event, and whatever their senders carry about."""
         texts: list[dict[Field, Text]] = [{} for _ in events]
-        self._texts(texts, "text", [event.text for event in events])
-        for field in _CARRIED:
-            self._texts(texts, field, [getattr(event.sender, field) for event in events])
+        carried = {field: [getattr(event.sender, field) for event in events] for field in _CARRIED}
+        self._texts(texts, {"text": [event.text for event in events], **carried})
         return list(map(Reading, repeat(self._rules), events, texts))
 
-    def _texts(self, of: Sequence[dict[Field, Text]], field: Field, raws: Sequence[str | None]) -> None:
-        """Scan what was not met of late: players say the same all day, and who floods says nothing else."""
-        known = self._known[field]
-        new = [raw for raw in dict.fromkeys(raws) if raw not in known and raw is not None]
+    def _texts(self, of: Sequence[dict[Field, Text]], said: Mapping[Field, Sequence[str | None]]) -> None:
+        self._learn(said)
+        for field, raws in said.items():
+            known = self._known[field]
+            for texts, raw in zip(of, raws, strict=True):
+                text = known[raw] if raw is not None else None
+                if text is not None:
+                    texts[field] = text
+            while len(known) > MOST_KNOWN[field]:
+                del known[next(iter(known))]
+
+    def _learn(self, said: Mapping[Field, Sequence[str | None]]) -> None:
+        """Scan what was not met of late: players say the same all day, and who floods says nothing else.
+
+        All fields at once, since what a scan costs is for few texts mostly the same however many they are.
+        """
+        known = self._known
+        every = ((field, raw) for field, raws in said.items() for raw in dict.fromkeys(raws))
+        new = [(field, raw) for field, raw in every if raw is not None and raw not in known[field]]
         if new:
-            known.update(zip(new, map(self._telling, self._scanner.scan(field, new)), strict=True))
-        for texts, raw in zip(of, raws, strict=True):
-            text = known[raw] if raw is not None else None
-            if text is not None:
-                texts[field] = text
-        while len(known) > MOST_KNOWN[field]:
-            del known[next(iter(known))]
+            fields, raws = zip(*new, strict=True)
+            for text in self._scanner.scan(fields, raws):
+                known[text.field][text.folded.raw] = self._telling(text)
 
     def _telling(self, text: Text) -> Text | None:
         """Return what is worth reading: a message, and what its sender carries about if some rule may ask for it."""
@@ -176,7 +186,7 @@ class Reader:
         if wholes:
             met = self._scanner.together([(text, own) for _, text, own in wholes])
             worth = [one for one, bits in zip(wholes, met, strict=True) if self._awakened(readings[one[0]], *bits)]
-            texts = self._scanner.scan("window", [text for _, text, _ in worth]) if worth else ()
+            texts = self._scanner.scan(repeat("window"), [text for _, text, _ in worth]) if worth else ()
             for (at, raw, own), text in zip(worth, texts, strict=True):
                 out[at] = Whole(text, len(raw) - own)
         return out
@@ -188,5 +198,5 @@ class Reader:
     def renamed(self, reading: Reading, names: str) -> Reading:
         """Read the event again with the names its sender had as one name."""
         texts = dict(reading.texts)
-        self._texts([texts], "name", [names])
+        self._texts([texts], {"name": [names]})
         return Reading(self._rules, reading.event, texts)

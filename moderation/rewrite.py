@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import re2
-
+from moderation.joined import Gate
 from moderation.match import automaton
 from moderation.views import MAY_BE_FILLED, MAY_BE_SAME, TWO_LINES, Joining, Seen, columns, unfilled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from moderation.joined import Joined
 
@@ -40,7 +39,7 @@ def ways(characters: Iterable[str], emoji: Mapping[str, str], *, plain: bool = F
     return (
         Way("parts", lambda texts: {at for at, *_ in texts.spread(pairs(texts.text))}, joining),
         Way("unfilled", by_bytes(MAY_BE_FILLED), unfilled),
-        Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME.search), unfilled),
+        Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME), unfilled),
         Way("columns", by_bytes(TWO_LINES), columns),
         Way("reversed", by_bytes(_BACKWARDS), backwards),
         *([_spoken(emoji)] if emoji else []),
@@ -62,7 +61,7 @@ def _spoken(emoji: Mapping[str, str]) -> Way:
     return Way("emoji", by_bytes(f"[{''.join(map(re.escape, emoji))}]"), spoken)
 
 
-def by_bytes(pattern: str) -> Callable[[Joined], Iterator[int]]:
+def by_bytes(pattern: str) -> Callable[[Joined], Iterable[int]]:
     """Return a gate from a pattern for RE2."""
-    search = re2.compile(pattern).search
-    return lambda texts: texts.holding_bytes(search)
+    gate = Gate(pattern)
+    return lambda texts: texts.holding_bytes(gate)

@@ -14,9 +14,9 @@ texts that some rule asks about.
 from __future__ import annotations
 
 import re
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-import re2
 from xxhash import xxh3_64_intdigest
 
 from moderation.conditions import (
@@ -29,12 +29,14 @@ from moderation.conditions import (
     Found,
 )
 from moderation.fold import CYCLE, HIDDEN, JOINT, LEAST_CYCLE, fold_all, squeeze
-from moderation.joined import Joined
+from moderation.joined import Gate, Joined
 from moderation.rewrite import backwards
 from moderation.ruleset import ALLOWED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import re2
 
     from moderation.actions import Field, Handle
     from moderation.alike import Spot
@@ -51,16 +53,16 @@ _ORNAMENTS: Final = r"_ー丨丶丿灬\x{1400}-\x{16ff}\x{a000}-\x{a4cf}"
 _DROPPED: Final = rf"\pM\pP\pS\pZ\pC{_ORNAMENTS}"
 _LETTER: Final = f"[^{_DROPPED}{JOINT}]"
 #: Something stands between two single characters: only then is the view without separators worth a second pass.
-_SPACED: Final = re2.compile(
+_SPACED: Final = Gate(
     rf"(?:^|[{_DROPPED}{JOINT}]){_LETTER}[{_DROPPED}]{{1,3}}{_LETTER}(?:[{_DROPPED}{JOINT}]|$)"
     rf"|{_LETTER}(?:[^\pL\pN\s,。!?:;、…~()\[\]\"'《》【】]|[{_ORNAMENTS}]){{1,2}}{_LETTER}"
     rf"|\n{_LETTER}{{1,4}}\n"
 )
-_IDS: Final = re2.compile("[0-9a-z][-_0-9a-z]{3,18}[0-9a-z]")
-_LINES: Final = re2.compile(rf"(?:\n[^\n{JOINT}]*){{{MANY_LINES}}}")
+_IDS: Final = Gate("[0-9a-z][-_0-9a-z]{3,18}[0-9a-z]")
+_LINES: Final = Gate(rf"(?:\n[^\n{JOINT}]*){{{MANY_LINES}}}")
 _RUN: Final = re.compile(rf"([^{JOINT}])\1{{{LONG_RUN - 1}}}", re.DOTALL)
 #: What ordinary chat is made of, as it is typed; without anything else only separators and numerals can disguise it.
-_ODD: Final = re2.compile(
+_ODD: Final = Gate(
     f"[^{JOINT} -~\\n\u4e00-\u9fff\u3000-\u3006\u3008-\u3020“”‘’…—·！（），：；？～￥\\x{{1f300}}-\\x{{1faff}}]"
 )
 
@@ -237,19 +239,20 @@ class Scanner:
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self._bits = rules.bits
+        self._markup = Gate(rules.markup) if rules.markup else None
 
-    def scan(self, field: Field, raws: Sequence[str]) -> list[Text]:
-        """Scan at least one raw text of a field; one `Text` each, in order."""
+    def scan(self, fields: Iterable[Field], raws: Sequence[str]) -> list[Text]:
+        """Scan at least one raw text, each of a field; one `Text` each, in order."""
         typed = Joined.of_raw(raws)
         folds = fold_all(raws, self._shown(raws, typed))
         joined = Joined([folded.text for folded in folds])
-        texts = [Text(self._rules, field, *pair) for pair in zip(folds, _fingerprints(joined.text), strict=True)]
+        texts = list(map(Text, repeat(self._rules), fields, folds, _fingerprints(joined.text)))
         plain: list[_Of] = [(text, None) for text in texts]
         self._match(joined, plain)
-        for search in self._rules.finder.searches:
-            self._handles([texts[at] for at in joined.holding_bytes(search)])
-        spaced = [texts[at] for at in joined.holding_bytes(_SPACED.search)]
-        odd = [texts[at] for at in typed.holding_bytes(_ODD.search)]
+        for gate in self._rules.finder.gates:
+            self._handles([texts[at] for at in joined.holding_bytes(gate)])
+        spaced = [texts[at] for at in joined.holding_bytes(_SPACED)]
+        odd = [texts[at] for at in typed.holding_bytes(_ODD)]
         self._signs(texts, joined, [*odd, *spaced])
         self._unmask(joined, plain)
         self._rewrite(texts, joined, spaced, odd)
@@ -257,13 +260,12 @@ class Scanner:
 
     def _shown(self, raws: Sequence[str], typed: Joined) -> Sequence[str] | None:
         """Hide the game's own markup; None where there is none."""
-        markup = self._rules.markup
-        marked = list(typed.holding_bytes(markup.search)) if markup else []
+        marked = list(typed.holding_bytes(self._markup)) if self._markup else []
         if not marked:
             return None
         shown = list(raws)
         for at in marked:
-            shown[at] = _bare(markup, raws[at])
+            shown[at] = _bare(self._rules.markup, raws[at])
         return shown
 
     def _handles(self, texts: Sequence[Text]) -> None:
@@ -277,9 +279,9 @@ class Scanner:
         for text in {*odd, *handled}:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
         cycles = (at for at, one in enumerate(joined.parts) if len(one) >= LEAST_CYCLE and CYCLE.search(one))
-        for at in {*joined.holding(_RUN.search), *joined.holding_bytes(_LINES.search), *cycles}:
+        for at in {*joined.holding(_RUN), *joined.holding_bytes(_LINES), *cycles}:
             texts[at].mask |= self._bits[NOISE_KEY]
-        for at in joined.holding_bytes(_IDS.search):
+        for at in joined.holding_bytes(_IDS):
             texts[at].mask |= self._bits[RUN_KEY]
 
     def _rewrite(self, texts: Sequence[Text], joined: Joined, spaced: Sequence[Text], odd: Sequence[Text]) -> None:
@@ -312,8 +314,8 @@ class Scanner:
             late[at] |= self._rules.masks[index] if end > begins[at] else 0
         # a handle that reaches into the last piece: whatever says so is no farther away than _CUE
         ends = Joined([text[-own - _CUE :] for text, own in wholes])
-        for search in self._rules.finder.searches:
-            for at in ends.holding_bytes(search):
+        for gate in self._rules.finder.gates:
+            for at in ends.holding_bytes(gate):
                 late[at] |= self._bits[HANDLE_KEY]
         return [(one | other, other) for one, other in zip(every, late, strict=True)]
 
@@ -324,8 +326,8 @@ class Scanner:
             text.mask |= masks[index]
             if terms[index]:
                 text.note(view, start, end, terms[index])
-        for bit, search in self._rules.among:
-            for at in joined.holding_bytes(search):
+        for bit, gate in self._rules.among:
+            for at in joined.holding_bytes(gate):
                 of[at][0].mask |= bit
 
     def _unmask(self, joined: Joined, of: Sequence[_Of]) -> None:

@@ -11,19 +11,24 @@ Ordinary words sound alike too: 维新 is 微信. What a match is worth is not d
 from __future__ import annotations
 
 import re
-from itertools import chain, islice, product
+from functools import lru_cache
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.views import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from moderation.joined import Joined
 
 #: Sounds of one term, at most: a term of three characters with two readings each has eight.
 SOUNDINGS: Final = 8
 #: Letters in a row that are still read as pinyin. Reading is linear in them.
 LONGEST: Final = 60
+#: Runs of so many letters at most whose reading is remembered, since players write the same few words all day.
+_MOST_RUNS: Final = 2048
 
 _FILE: Final = Path(__file__).with_name("tables") / "sound.tsv"
 #: The first private-use character; the class in line n of the table is the n-th.
@@ -71,8 +76,8 @@ class _Syllable(NamedTuple):
     end: int
 
 
-#: Gate for RE2: without a letter and another one nothing is read.
-MAY_BE_SPELLED: Final = "[a-zㄅ-ㄩ][a-z0-9ㄅ-ㄩ]"
+#: Without a letter and another one nothing is read.
+_TWO_LETTERS: Final = re.compile("[a-zㄅ-ㄩ][a-z0-9ㄅ-ㄩ]")
 #: Letters with digits among them, which may be letters mistyped.
 _RUN: Final = re.compile("[a-zㄅ-ㄩ][a-z0-9ㄅ-ㄩ]*")
 _LETTERS: Final = re.compile("[a-zㄅ-ㄩ]+")
@@ -140,40 +145,60 @@ def _mistyped() -> Iterator[tuple[str, str]]:
 _MISTYPED: Final = dict(_mistyped())
 
 
+def may_be_spelled(texts: Joined) -> Iterable[int]:
+    """Return the indexes of the folded texts in which letters may be read as sounds, in order: few of them are."""
+    runs = ((*run.span(), 0) for run in _RUN.finditer(texts.text) if _read(run[0]))
+    return dict.fromkeys(at for at, *_ in texts.spread(runs))
+
+
 def spelled(text: str) -> Seen | None:
     """Return the sound of folded text with its pinyin and bopomofo read as sounds, or None where it holds none.
 
     A run of letters is pinyin when all of it is; two syllables are needed, or Han beside one. What separates syllables
     is dropped. English that happens to be pinyin (`like`, `dance`) is read too.
-    10 µs for 20 characters with letters.
     """
-    words = [word for word in _joined(text, chain.from_iterable(_runs(text))) if _is_pinyin(text, word)]
+    if not _TWO_LETTERS.search(text):
+        return None
+    words = [word for word in _joined(text, _runs(text)) if _is_pinyin(text, word)]
     return _replaced(text, words) if words else None
 
 
-def _runs(text: str) -> Iterator[list[list[_Syllable]]]:
-    """Read each run of letters: as the word it is meant for, else what is between its digits."""
+def _runs(text: str) -> Iterator[list[_Syllable]]:
     for run in _RUN.finditer(text):
-        meant = _MISTYPED.get(run[0]) or run[0].translate(_LEET)
-        if meant in _WORDS:
-            yield [_read(meant, run.start())]
-        else:
-            yield [_read(part[0], part.start()) for part in _LETTERS.finditer(text, run.start(), run.end())]
+        at = run.start()
+        for part in _read(run[0]):
+            yield [_Syllable(one.sound, at + one.start, at + one.end) for one in part]
 
 
-def _read(run: str, start: int) -> list[_Syllable]:
-    if len(run) > LONGEST or not _LIKE_PINYIN.fullmatch(run):
-        return []
-    return [_Syllable(_SPELLINGS[run[at:end]], start + at, start + end) for at, end in _syllables(run)]
+def _read(run: str) -> Sequence[Sequence[_Syllable]]:
+    """Read a run of letters: as the word it is meant for, else what is between its digits; where that is pinyin."""
+    return _remembered(run) if len(run) <= LONGEST else _parts(run)
+
+
+@lru_cache(_MOST_RUNS)
+def _remembered(run: str) -> Sequence[Sequence[_Syllable]]:
+    return _parts(run)
+
+
+def _parts(run: str) -> Sequence[Sequence[_Syllable]]:
+    meant = _MISTYPED.get(run) or run.translate(_LEET)
+    words = [(meant, 0)] if meant in _WORDS else [(part[0], part.start()) for part in _LETTERS.finditer(run)]
+    return [read for word, start in words if (read := _cut(word, start))]
+
+
+def _cut(word: str, start: int) -> Sequence[_Syllable]:
+    if len(word) > LONGEST or not _LIKE_PINYIN.fullmatch(word):
+        return ()
+    return [_Syllable(_SPELLINGS[word[at:end]], start + at, start + end) for at, end in _syllables(word)]
 
 
 def _joined(text: str, runs: Iterable[list[_Syllable]]) -> Iterator[list[_Syllable]]:
     """Join what was read, as long as hardly anything stands between."""
     word: list[_Syllable] = []
     for run in runs:
-        if word and run and _BETWEEN.fullmatch(text, word[-1].end, run[0].start):
+        if word and _BETWEEN.fullmatch(text, word[-1].end, run[0].start):
             word += run
-        elif run:
+        else:
             yield word
             word = run
     yield word

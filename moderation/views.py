@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -156,11 +157,16 @@ def tails(text: str) -> Seen | None:
 
 
 def _acrostic(text: str, which: int) -> Seen | None:
-    if not _has_four_clauses(text):
+    ends = _clauses(text)
+    if len(ends) < 4:
         return None
-    ends = [clause.span() for clause in _CLAUSE.finditer(text)]
     at = [first for first, _ in ends] if which == 0 else [last - 1 for _, last in ends]
-    return Seen("".join([text[i] for i in at]), [(i, i + 1) for i in at]) if len(at) >= 4 else None
+    return Seen("".join([text[i] for i in at]), [(i, i + 1) for i in at])
+
+
+@lru_cache(1)  # heads and tails of a text are asked for one after the other
+def _clauses(text: str) -> Sequence[Place]:
+    return [clause.span() for clause in _CLAUSE.finditer(text)] if _has_four_clauses(text) else ()
 
 
 def columns(text: str) -> Seen | None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.fold import GAP, HEAD, JOINT, TAIL, fold, fold_all
-from moderation.joined import Joined
+from moderation.joined import Gate, Joined
 from moderation.match import automaton
 
 RAW_JOINT = "\ufdd0"
@@ -80,14 +80,22 @@ PATTERNS = ("出", "金币?", "[a-z]{2}", "出[金a]", f"a[^{JOINT}]+币", f"\\n
 def test_the_texts_that_hold_something_are_those_that_hold_it_alone(parts: list[str], pattern: str) -> None:
     expected = [at for at, part in enumerate(parts) if re.search(pattern, part)]
     joined = Joined(parts)
-    assert list(joined.holding(re.compile(pattern).search)) == expected
-    assert list(joined.holding_bytes(re2.compile(pattern).search)) == expected
+    assert list(joined.holding(re.compile(pattern))) == expected
+    assert list(joined.holding_bytes(Gate(pattern))) == expected
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, "", "^", "x"])
+@given(parts=words, at=st.integers(0, 90))
+def test_the_first_match_is_where_the_wrapper_of_re2_says_it_is(parts: list[str], at: int, pattern: str) -> None:
+    compiled, encoded = re2.compile(pattern), Joined(parts).encoded
+    match = compiled.search(encoded, min(at, len(encoded)))
+    assert Gate(compiled).first(encoded, min(at, len(encoded))) == (match.start() if match else -1)
 
 
 def test_a_text_that_holds_something_twice_is_told_once() -> None:
     joined = Joined(["金金", "", "出", "金a金"])
-    assert list(joined.holding(re.compile("金").search)) == [0, 3]
-    assert list(joined.holding_bytes(re2.compile("金").search)) == [0, 3]
+    assert list(joined.holding(re.compile("金"))) == [0, 3]
+    assert list(joined.holding_bytes(Gate("金"))) == [0, 3]
 
 
 @given(st.lists(hostile, min_size=1, max_size=8))
@@ -95,8 +103,8 @@ def test_half_characters_do_not_move_what_is_found_after_them(parts: list[str]) 
     parts = [part.replace(JOINT, "") for part in parts]
     expected = [at for at, part in enumerate(parts) if "金" in part]
     joined = Joined(parts)
-    assert list(joined.holding_bytes(re2.compile("金").search)) == expected
-    assert list(joined.holding(re.compile("金").search)) == expected
+    assert list(joined.holding_bytes(Gate("金"))) == expected
+    assert list(joined.holding(re.compile("金"))) == expected
 
 
 def test_bytes_are_not_made_where_nobody_asked_for_them() -> None:
@@ -111,7 +119,7 @@ def test_raw_texts_stay_apart_even_where_somebody_typed_the_joint(raws: list[str
     joined = Joined.of_raw(raws)
     assert joined.text.split(JOINT) == [raw.replace(JOINT, JOINT.lower()) for raw in raws]
     expected = [at for at, raw in enumerate(raws) if "金" in raw]
-    assert list(joined.holding_bytes(re2.compile("金").search)) == expected
+    assert list(joined.holding_bytes(Gate("金"))) == expected
 
 
 def test_a_typed_joint_is_read_as_a_letter_of_its_kind() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from tests.small_rules import SAID, TS, chats, disguised_layer, disguised_rules,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from moderation.actions import Field
     from moderation.events import ChatEvent
     from moderation.ruleset import Contents
 
@@ -56,7 +57,7 @@ def lines() -> tuple[ChatEvent, ...]:
 
 
 def scan(texts: Sequence[str], under: RuleSet | None = None) -> list[Text]:
-    return Scanner(under or disguised_rules()).scan("text", texts)
+    return Scanner(under or disguised_rules()).scan(repeat("text"), texts)
 
 
 def facts(text: Text, under: RuleSet) -> tuple[Any, ...]:
@@ -103,6 +104,17 @@ def test_a_text_is_read_alike_alone_and_among_others(texts: list[str]) -> None:
 
 def test_real_looking_lines_are_read_alike_alone_and_among_others() -> None:
     assert differing([one.text for one in lines()], compiled()) == []
+
+
+def test_texts_of_several_fields_are_read_as_those_of_each_alone() -> None:
+    fields: list[Field] = ["text", "name", "guild", "signature"]
+    told = [(fields[at % 4], one.text) for at, one in enumerate(lines())]
+    every = Scanner(compiled()).scan([field for field, _ in told], [text for _, text in told])
+    assert [text.field for text in every] == [field for field, _ in told]
+    for field in fields:
+        alone = Scanner(compiled()).scan(repeat(field), [text for own, text in told if own == field])
+        together = [text for text in every if text.field == field]
+        assert [facts(text, compiled()) for text in together] == [facts(text, compiled()) for text in alone]
 
 
 # --- terms, handles, signs

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.fold import fold
-from moderation.sound import SOUNDINGS, sound, soundings, spelled
+from moderation.joined import Joined
+from moderation.sound import SOUNDINGS, may_be_spelled, sound, soundings, spelled
 from moderation.views import BREAK, SEPARATOR, Joining, Seen, columns, heads, shape, tails, unfilled
 
 ROOT = Path(__file__).parent.parent
@@ -164,6 +165,13 @@ def test_pinyin_is_read_as_what_it_stands_for(typed: str, term: str) -> None:
 )
 def test_what_is_not_pinyin_is_left_alone(text: str) -> None:
     assert spelled(text) is None
+
+
+@given(st.lists(tricky_text.filter(lambda text: SEPARATOR not in text), min_size=1, max_size=6))
+def test_the_gate_for_pinyin_keeps_every_text_with_pinyin(texts: list[str]) -> None:
+    gated = list(may_be_spelled(Joined(texts)))
+    assert gated == sorted(set(gated))
+    assert {at for at, text in enumerate(texts) if spelled(text)} <= set(gated)
 
 
 def test_english_among_pinyin_stays_english() -> None:
