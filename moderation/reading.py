@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.conditions import KEY_OF, TEXT, Condition, Found
@@ -155,8 +155,7 @@ class Reader:
                 text = known[raw] if raw is not None else None
                 if text is not None:
                     texts[field] = text
-            while len(known) > MOST_KNOWN[field]:
-                del known[next(iter(known))]
+            _forget(known, MOST_KNOWN[field])
 
     def _learn(self, said: Mapping[Field, Sequence[str | None]]) -> None:
         """Scan what was not met of late: players say the same all day, and who floods says nothing else.
@@ -200,3 +199,10 @@ class Reader:
         texts = dict(reading.texts)
         self._texts([texts], {"name": [names]})
         return Reading(self._rules, reading.event, texts)
+
+
+def _forget(known: dict[str, Text | None], most: int) -> None:
+    """Forget a sixteenth at once: what a dict's first key is takes 14 µs to find where others stood before it."""
+    if len(known) > most:
+        for raw in list(islice(known, len(known) - most + most // 16)):
+            del known[raw]

@@ -16,7 +16,7 @@ from console.traffic import Traffic
 from moderation.conditions import DISGUISED_KEY, HANDLE_KEY, NOISE_KEY
 from moderation.fold import fold, squeeze
 from moderation.moderator import Moderator
-from moderation.reading import Reader
+from moderation.reading import MOST_KNOWN, Reader
 from moderation.rulefile import load, read
 from moderation.ruleindex import Candidate, RuleIndex
 from moderation.ruleset import RuleSet
@@ -263,3 +263,11 @@ def test_trie_and_jieba_find_what_the_fast_wheels_find(chat: list[ChatEvent]) ->
 
 def test_trie_and_jieba_find_under_the_shipped_rules_what_the_fast_wheels_find() -> None:
     assert Moderator(RuleSet(shipped(), plain=True)).judge(lines()) == Moderator(compiled()).judge(lines())
+
+
+def test_texts_remembered_have_a_bound_and_the_last_ones_stay() -> None:
+    reader, most = Reader(compiled()), MOST_KNOWN["guild"]
+    for first in range(0, most + 200, 200):
+        reader.read([event("好", number, guild=f"g{number}") for number in range(first, first + 200)])
+        assert len(reader._known["guild"]) <= most
+    assert {f"g{most + 199 - back}" for back in range(most // 2)} <= reader._known["guild"].keys()
