@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from moderation.trial import Trial
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from moderation.conditions import Key
+    from moderation.plan import Plans
+    from moderation.reading import Reading
     from moderation.rule import Rule
 
 
@@ -23,31 +27,22 @@ class Told(NamedTuple):
     shapes: int
 
 
-class Candidate(NamedTuple):
-    """A rule worth trying, and the clauses that the mask of a message does not tell for certain, the cheap ones first.
-
-    A clause is the bits of which a message must hold one.
-    """
-
-    rule: Rule
-    doubts: tuple[int, ...]
-
-
 class RuleIndex:
     """The rules by what a message must hold for them; `always` are those that look for nothing in particular."""
 
-    def __init__(self, rules: Sequence[Rule], mask: Callable[[Iterable[Key]], int], told: Told) -> None:
-        self._clauses = tuple(tuple(map(mask, rule.clauses())) for rule in rules)
-        self._candidates = tuple(
-            Candidate(rule, _doubts(clauses, told)) for rule, clauses in zip(rules, self._clauses, strict=True)
-        )
-        self.always = tuple(rule for rule, clauses in zip(rules, self._clauses, strict=True) if not clauses)
+    def __init__(self, rules: Sequence[Rule], mask: Callable[[Iterable[Key]], int], told: Told, plans: Plans) -> None:
+        clauses = [tuple(map(mask, rule.clauses())) for rule in rules]
+        self._trials = [Trial(rule, _doubts(of, told), plans) for rule, of in zip(rules, clauses, strict=True)]
+        self.always = tuple(trial for trial, of in zip(self._trials, clauses, strict=True) if not of)
+        self._clauses = [tuple(sorted(of, key=int.bit_count)) for of in clauses]
         self._under = _under_rarest(self._clauses, told)
         self._rarest = sum(self._under)
 
-    def candidates(self, mask: int) -> list[Candidate]:
-        """Return the rules that a message with these bits could satisfy, in file order, besides those in `always`."""
-        return [self._candidates[i] for i in self._satisfiable(mask)]
+    def candidates(self, reading: Reading) -> Sequence[Trial]:
+        """Return the rules that a message could satisfy, in file order, besides those in `always`."""
+        if not reading.mask & self._rarest:
+            return ()
+        return [self._trials[i] for i in self._satisfiable(reading.likely)]
 
     def awakened(self, before: int, after: int, own: int) -> bool:
         """Tell whether bits that came to `before` make a rule worth trying that was not, by some of the bits `own`."""
@@ -60,7 +55,12 @@ class RuleIndex:
         while rarest:
             bit = rarest & -rarest
             rarest ^= bit
-            found += [i for i in self._under[bit] if all(mask & one for one in self._clauses[i])]
+            for i in self._under[bit]:
+                for clause in self._clauses[i]:
+                    if not mask & clause:
+                        break
+                else:
+                    found.append(i)
         return sorted(set(found)) if len(found) > 1 else found
 
 
