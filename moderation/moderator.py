@@ -157,7 +157,7 @@ class Moderator:
 
     def _counted(self, rule: Rule, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> bool:
         every = counts_everything(rule)
-        lines = list(self._timelines(count, reading, timeline, entry))
+        lines = [line for line in self._timelines(count, reading, timeline, entry) if len(line) >= count.at_least]
         return any(tally(count, line, entry, every=every) >= count.at_least for line in lines)
 
     def _timelines(self, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Timeline]:
