@@ -252,7 +252,9 @@ def counts_everything(rule: Rule) -> bool:
 
 def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int:
     """Count the distinct values on a timeline, up to `entry`, of the messages that met the counter's condition."""
-    seen = [e for e in within(timeline, entry.ts, count.within_s * 1000) if every or count.counter in e.marks]
+    seen = within(timeline, entry.ts, count.within_s * 1000)
+    if not every:
+        seen = [e for e in seen if count.counter in e.marks]
     if count.by == "sender_text":
         seen = [e for e in seen if e.text == entry.text]
-    return len({DISTINCT[count.distinct](e) for e in seen})
+    return len(set(map(DISTINCT[count.distinct], seen)))

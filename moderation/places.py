@@ -79,7 +79,7 @@ def _across(places: Sequence[Sequence[Found]]) -> Found:
 def _hull(parts: Sequence[Found], field: Field) -> Found:
     start, end, view = parts[0].start, parts[0].end, "plain"
     for part in parts:
-        start, end = min(start, part.start), max(end, part.end)
-        if view == "plain":
-            view = part.view
+        start = min(start, part.start)
+        end = max(end, part.end)
+        view = part.view if view == "plain" else view
     return Found(start, end, field, view, parts=tuple(parts))

@@ -26,6 +26,7 @@ from moderation.conditions import (
     Signal,
     pattern_key,
 )
+from moderation.context import FACTS
 from moderation.places import ANYWHERE, Found, tightest
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from moderation.actions import Field
     from moderation.conditions import Key
+    from moderation.context import Bounds
     from moderation.reading import Reading
 
     Find = Callable[[Reading], Sequence[Found]]
@@ -42,22 +44,25 @@ _A = TypeVar("_A")
 
 
 class Plan(NamedTuple):
-    """How a condition is told to hold and is found, and the bits without which it cannot: one of each."""
+    """How a condition is told to hold and is found, and the bits of which a message must have one to be asked."""
 
     holds: Holds
     find: Find
-    needed: tuple[int, ...]
+    bits: int
 
 
 class Plans:
     """The plans for conditions; those that are asked more than once remember what they found in a message.
 
-    `bits` makes bits of keys; what the sender carries about has the same, `carried` bits higher.
+    `bits` makes bits of keys; what the sender carries about has the same, `carried` bits higher. Facts need `bounds`.
     """
 
-    def __init__(self, conditions: Iterable[Condition], bits: Callable[[Iterable[Key]], int], carried: int) -> None:
+    def __init__(
+        self, conditions: Iterable[Condition], bits: Callable[[Iterable[Key]], int], carried: int, bounds: Bounds
+    ) -> None:
         self._bits = bits
         self._carried = carried
+        self._bounds = bounds
         self._asked = _references(conditions)
         self._plans = dict[Condition, Plan]()
 
@@ -73,7 +78,7 @@ class Plans:
         holds, find = self._compiled(condition, needed)
         if self._asked[id(condition)] > 1 and not isinstance(condition, Context | Signal | Guard):
             holds, find = _once(len(self._plans), holds), _once(~len(self._plans), find)
-        return Plan(holds, find, needed)
+        return Plan(holds, find, needed[0] if needed else -1)
 
     def _compiled(self, condition: Condition, needed: tuple[int, ...]) -> tuple[Holds, Find]:
         match condition:
@@ -103,7 +108,8 @@ class Plans:
             case Signal():
                 return _fact(lambda reading: reading.signal(condition.name))
             case Context():
-                return _fact(lambda reading: reading.fact(condition.name))
+                fact, bounds = FACTS[condition.name], self._bounds
+                return _fact(lambda reading: fact(reading.event, bounds))
 
 
 def _references(conditions: Iterable[Condition]) -> Counter[int]:
@@ -184,7 +190,7 @@ def _pattern(bit: int, fields: Sequence[Field]) -> Find:
 
 def _any_of(parts: Sequence[Plan]) -> tuple[Holds, Find]:
     """Try the parts of which the mask of a message has a bit of what they need."""
-    either = [(part.needed[0] if part.needed else -1, part.holds, part.find) for part in parts]
+    either = [(part.bits, part.holds, part.find) for part in parts]
 
     def holds(reading: Reading) -> bool:
         mask = reading.mask

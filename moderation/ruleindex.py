@@ -34,8 +34,8 @@ class RuleIndex:
         clauses = [tuple(map(mask, rule.clauses())) for rule in rules]
         self._trials = [Trial(rule, _doubts(of, told), plans) for rule, of in zip(rules, clauses, strict=True)]
         self.always = tuple(trial for trial, of in zip(self._trials, clauses, strict=True) if not of)
-        self._clauses = [tuple(sorted(of, key=int.bit_count)) for of in clauses]
-        self._under = _under_rarest(self._clauses, told)
+        self._clauses = clauses
+        self._under = _under_rarest(clauses, told)
         self._rarest = sum(self._under)
 
     def candidates(self, reading: Reading) -> Sequence[Trial]:
@@ -55,8 +55,8 @@ class RuleIndex:
         while rarest:
             bit = rarest & -rarest
             rarest ^= bit
-            for i in self._under[bit]:
-                for clause in self._clauses[i]:
+            for i, others in self._under[bit]:
+                for clause in others:
                     if not mask & clause:
                         break
                 else:
@@ -68,18 +68,19 @@ def _doubts(clauses: Iterable[int], told: Told) -> tuple[int, ...]:
     return tuple(sorted((c for c in clauses if c & ~told.certain), key=lambda c: (c & told.shapes).bit_count()))
 
 
-def _under_rarest(rules: Iterable[Sequence[int]], told: Told) -> Mapping[int, list[int]]:
-    """Put rules under the rarest thing they need: the bits of the clause that has the fewest stand for the rule.
+def _under_rarest(rules: Iterable[Sequence[int]], told: Told) -> Mapping[int, list[tuple[int, list[int]]]]:
+    """Put rules, with their other clauses, under the rarest thing they need: the bits of the clause with the fewest.
 
     A clause about the context, or one that any message may satisfy, stands for a rule that has no other.
     """
-    under: dict[int, list[int]] = {}
+    under: dict[int, list[tuple[int, list[int]]]] = {}
     for i, clauses in enumerate(rules):
         sieved = [c for c in clauses if not c & told.unsieved]
         meant = [c for c in sieved if not c & told.context]
         clause = min(meant or sieved or clauses, key=int.bit_count, default=0)
+        others = sorted((c for c in clauses if c != clause), key=int.bit_count)
         while clause:
             bit = clause & -clause
             clause ^= bit
-            under.setdefault(bit, []).append(i)
+            under.setdefault(bit, []).append((i, others))
     return under

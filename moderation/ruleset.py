@@ -141,7 +141,7 @@ class RuleSet:
         self._new = self.bits[NEW_KEY]
         self._said_in = {channel: self.bits[channel_key(channel)] for channel in get_args(Channel)}
         #: How conditions are told to hold, and found.
-        self.plans = Plans(asked, self._mask, self.carried)
+        self.plans = Plans(asked, self._mask, self.carried, self.policy.bounds)
         told = Told(
             self.certain,
             self.unsieved,

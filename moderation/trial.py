@@ -35,8 +35,9 @@ class Trial:
         self._timed = rule.canary is not None or rule.starts_ms is not None or rule.expires_ms is not None
         self._context = [plans.of(one).holds for one in rule.context]
         self._when = plans.of(rule.when).find if rule.when else None
-        self._unless = [plans.of(one).holds for one in rule.unless]
-        self._boosts = [(plans.of(boost.condition).holds, boost.add) for boost in rule.boosts]
+        self._unless = [(plan.bits, plan.holds) for plan in map(plans.of, rule.unless)]
+        boosts = [(plans.of(boost.condition), boost.add) for boost in rule.boosts]
+        self._boosts = [(plan.bits, plan.holds, add) for plan, add in boosts]
         #: What it says, and between that the names of classes whose words belong there.
         self._said = _SLOT.split(rule.because)
 
@@ -59,16 +60,17 @@ class Trial:
 
     def spared(self, reading: Reading) -> bool:
         """Tell whether a guard holds."""
-        for holds in self._unless:  # noqa: SIM110  twice as fast as any()
-            if holds(reading):
+        mask = reading.mask
+        for bits, holds in self._unless:  # noqa: SIM110  twice as fast as any()
+            if mask & bits and holds(reading):
                 return True
         return False
 
     def points(self, reading: Reading) -> int:
         """Return what a hit weighs, with all that adds to it."""
-        points = self.rule.score
-        for holds, add in self._boosts:
-            if holds(reading):
+        points, mask = self.rule.score, reading.mask
+        for bits, holds, add in self._boosts:
+            if mask & bits and holds(reading):
                 points += add
         return points
 

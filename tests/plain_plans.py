@@ -31,7 +31,7 @@ class PlainPlans(Plans):
     def __init__(self) -> None: ...
 
     def of(self, condition: Condition) -> Plan:
-        return Plan(lambda reading: bool(find(condition, reading)), lambda reading: find(condition, reading), ())
+        return Plan(lambda reading: bool(find(condition, reading)), lambda reading: find(condition, reading), -1)
 
 
 class Everything(RuleIndex):
