@@ -207,8 +207,10 @@ class Moderator:
 
     def _finding(self, reading: Reading, hits: list[Hit]) -> Finding:
         policy, event = self.rules.policy, reading.event
+        if not hits and not reading.handles:
+            return Finding(event, "allow", 0.0, (), ())
         verdict, label, score = decide.weigh(policy, hits) if hits else ("allow", None, 0.0)
-        quoting = self._quoting is not None and bool(hits or reading.handles) and self._quoting(reading)
+        quoting = self._quoting is not None and self._quoting(reading)
         finding = Finding(
             event,
             verdict,

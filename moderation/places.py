@@ -55,7 +55,9 @@ def tightest(places: Sequence[Sequence[Found]]) -> Found:
 
 def _window(lists: Sequence[Sequence[Found]], field: Field) -> Found:
     """Return the smallest window over places that holds one of each list: advance whichever starts first."""
-    queues = [iter(sorted(found) if len(found) > 1 else found) for found in lists]
+    if max(map(len, lists)) == 1:
+        return _hull([found[0] for found in lists], field)
+    queues = [iter(sorted(found)) for found in lists]
     chosen = [next(queue) for queue in queues]
     starts, ends = [(f.start, k) for k, f in enumerate(chosen)], [f.end for f in chosen]
     least, best = 1 << 62, chosen

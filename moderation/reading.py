@@ -49,11 +49,13 @@ class Reading:
         self.texts = texts
         #: What plans found out that more than one rule asks for.
         self.answers: dict[int, Any] = {}
-        self.mask = rules.about(event)
+        mask = rules.about(event)
         self.handles: tuple[Handle, ...] = ()
         for field, text in texts.items():
-            self.mask |= text.mask if field in TEXT else text.mask << rules.carried
-            self.handles += text.handles
+            mask |= text.mask if field in TEXT else text.mask << rules.carried
+            if text.handles:
+                self.handles += text.handles
+        self.mask = mask
 
     @property
     def likely(self) -> int:

@@ -143,19 +143,15 @@ class Text:
         if keys & self._proven:
             return True
         keys &= ~self.refuted
+        rules = self._rules
         while keys:
             bit = keys & -keys
             keys ^= bit
-            if self._proves(bit):
+            if self.pattern(bit) if bit in rules.searches else bit not in rules.class_of or self._stands(bit):
                 self._proven |= bit
                 return True
             self.refuted |= bit
         return False
-
-    def _proves(self, bit: int) -> bool:
-        if bit in self._rules.searches:
-            return bool(self.pattern(bit))
-        return bit not in self._rules.class_of or bool(self._stands(bit))
 
     def terms(self, bit: int, ts: int) -> Sequence[Found]:
         """Return where terms of the class with this bit stand: words, outside allowed phrases, before they expire."""
