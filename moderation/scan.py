@@ -35,7 +35,7 @@ from moderation.rewrite import backwards
 from moderation.ruleset import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from moderation.actions import Field, Handle, Span
     from moderation.alike import Spot
@@ -102,7 +102,7 @@ class Text:
     """
 
     __slots__ = (
-        "_accepted", "_found", "_patterns", "_proven", "_rules", "_searched", "_sightings", "_standing", "_words",
+        "_accepted", "_found", "_patterns", "_proven", "_rules", "_searched", "_sightings", "_words",
         "backwards", "field", "fingerprint", "folded", "handles", "mask", "refuted", "views",
     )  # fmt: skip
 
@@ -147,31 +147,33 @@ class Text:
         while keys:
             bit = keys & -keys
             keys ^= bit
-            if self.pattern(bit) if bit in rules.searches else bit not in rules.class_of or self._stands(bit):
+            if self.pattern(bit) if bit in rules.searches else self._sure(bit):
                 self._proven |= bit
                 return True
             self.refuted |= bit
         return False
 
+    def _sure(self, bit: int) -> bool:
+        """Tell whether a term of the class with this bit is a word here; what is no class is so as the mask says."""
+        return bit not in self._rules.class_of or any(map(self._holds, self._sighted(bit)))
+
     def terms(self, bit: int, ts: int) -> Sequence[Found]:
         """Return where terms of the class with this bit stand: words, outside allowed phrases, before they expire."""
         if not self.mask & bit:
             return ()
-        stands = self._stands(bit)
-        if not stands:
-            return ()
+        sighted = self._sighted(bit)
         accepted = self._accepted.get(bit)
         if accepted is None:
-            accepted = self._accepted[bit] = self._accept(bit, stands)
+            accepted = self._accepted[bit] = self._accept(bit, sighted)
         found, until = accepted
         return found if until is None else [f for f, end in zip(found, until, strict=True) if end is None or ts < end]
 
-    def _accept(self, bit: int, stands: Sequence[Sighting]) -> _Accepted:
-        """Return the places outside allowed phrases, which never expire, one for each span."""
+    def _accept(self, bit: int, sighted: Iterable[Sighting]) -> _Accepted:
+        """Return the places of words outside allowed phrases, which never expire, one for each span."""
         lexicon, raw = self._rules.class_of[bit], self.folded.raw
         allowed = self.terms(self._rules.allowed, 0) if bit != self._rules.allowed else ()
         out: dict[Span, tuple[Found, int | None]] = {}
-        for one in stands:
+        for one in filter(self._holds, sighted):
             span = one.view.span(one.start, one.end)
             if span not in out:
                 out[span] = Found(*span, self.field, one.name, lexicon, raw[slice(*span)]), one.term.until_ms
@@ -179,19 +181,14 @@ class Text:
         found, until = [f for f, _ in kept], [end for _, end in kept]
         return found, until if any(end is not None for end in until) else None
 
-    def _stands(self, bit: int) -> Sequence[Sighting]:
-        """Return where terms of a class were sighted that are words there."""
+    def _sighted(self, bit: int) -> Sequence[Sighting]:
+        """Return where terms of a class were sighted."""
         if self._sightings is None:
             self._sightings = self._sorted()
-        stands = self._standing.get(bit)
-        if stands is None:
-            sighted = self._sightings.get(self._rules.class_of[bit], ())
-            stands = self._standing[bit] = [one for one in sighted if self._holds(one)]
-        return stands
+        return self._sightings.get(self._rules.class_of[bit], ())
 
     def _sorted(self) -> dict[str, list[Sighting]]:
         """Sort what was noted by the classes of its terms: only now a rule asks for one."""
-        self._standing: dict[int, Sequence[Sighting]] = {}
         self._accepted: dict[int, _Accepted] = {}
         self._words: dict[str, Words] = {}
         sightings: dict[str, list[Sighting]] = {}
