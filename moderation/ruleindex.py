@@ -46,8 +46,8 @@ class RuleIndex:
 
     def awakened(self, before: int, after: int, own: int) -> bool:
         """Tell whether bits that came to `before` make a rule worth trying that was not, by some of the bits `own`."""
-        old = set(self._satisfiable(before))
-        return any(i not in old and any(one & own for one in self._clauses[i]) for i in self._satisfiable(after))
+        worth = (self._clauses[i] for i in self._satisfiable(after))
+        return any(any(own & one for one in rule) and not all(before & one for one in rule) for rule in worth)
 
     def _satisfiable(self, mask: int) -> list[int]:
         found = []
