@@ -231,7 +231,7 @@ def patterns(rules: RuleSet) -> Result:
             [reading] = reader.read([ChatEvent("a4", NOW, "s1", "world", Sender("a4", level=1), text)])
             for condition in rule.conditions:
                 with suppress(RecursionError):
-                    took = seconds(partial(condition.find, reading))
+                    took = seconds(partial(reading.find, condition))
                     tried += 1
                     if took > worst:
                         worst, where = took, rule.id

@@ -27,16 +27,16 @@ from streams.ledger import MemoryLedger
 from streams.verdicts import Pending, decided
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from console.survey import Survey
     from moderation.actions import Action
-    from moderation.conditions import Found
     from moderation.decide import Finding, Outcome
     from moderation.events import ChatEvent
+    from moderation.places import Found
     from moderation.reading import Reading, Whole
-    from moderation.rule import Rule
     from moderation.ruleset import Contents
+    from moderation.trial import Trial
     from streams.bundle import Layers
 
 #: Players with strikes, and pieces of evidence of campaigns, that a replay remembers: those not seen for longest are
@@ -115,14 +115,12 @@ class _Timed(Moderator):
             self._survey.read(reading)
         return super()._judge(reading, whole)
 
-    def _try(  # type: ignore[override]  # a static method there
-        self, rule: Rule, reading: Reading, doubts: Sequence[int] = ()
-    ) -> Iterator[tuple[Rule, Found]]:
+    def _try(self, trial: Trial, reading: Reading) -> Found | None:
         started = time.perf_counter()
-        found = list(super()._try(rule, reading, doubts))
-        self.seconds[rule.id] += time.perf_counter() - started
-        self.tries[rule.id] += 1
-        return iter(found)
+        place = super()._try(trial, reading)
+        self.seconds[trial.rule.id] += time.perf_counter() - started
+        self.tries[trial.rule.id] += 1
+        return place
 
 
 class Replay:

@@ -88,7 +88,7 @@ class Survey:
         """Count the terms in a message, each once."""
         for text in reading.texts.values():
             by_class: defaultdict[str, list[_Seen]] = defaultdict(list)
-            for one in _counted(text, reading.event.ts):
+            for one in _counted(text, reading):
                 by_class[one.term.lexicon].append(one)
             for lexicon, seen in by_class.items():
                 self._weigh(lexicon, seen)
@@ -170,14 +170,16 @@ class _Missed:
         self.handles: set[str] = set()
 
 
-def _counted(text: Text, ts: int) -> Iterator[_Seen]:
+def _counted(text: Text, reading: Reading) -> Iterator[_Seen]:
     """Yield the terms in a text that rules were shown: words, neither allowed nor expired."""
     counted: dict[str, set[Span]] = {}
     for one in text.seen():
         lexicon = one.term.lexicon
         if lexicon != ALLOWED:
             if lexicon not in counted:
-                counted[lexicon] = {(found.start, found.end) for found in text.terms(lexicon, ts)}
+                counted[lexicon] = {
+                    (found.start, found.end) for found in text.terms(reading.rules.bits[lexicon], reading.event.ts)
+                }
             span = one.view.span(one.start, one.end)
             if span in counted[lexicon]:
                 yield _Seen(one.term, span, one.name == "plain")

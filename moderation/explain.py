@@ -164,7 +164,7 @@ def _terms(rules: RuleSet, reading: Reading) -> Iterator[TermSeen]:
         seen: dict[tuple[str, str, Span], TermSeen] = {}
         for one in text.seen():
             span, term = one.view.span(one.start, one.end), one.term
-            counted = {f[:2]: f.view for f in text.terms(term.lexicon, reading.event.ts)}
+            counted = {(f.start, f.end): f.view for f in text.terms(rules.bits[term.lexicon], reading.event.ts)}
             if counted.get(span, one.name) == one.name:  # else it was read in another way before
                 known = span in counted or term.lexicon == ALLOWED
                 why = "" if known else text.why_not(one, reading.event.ts)
@@ -197,7 +197,7 @@ def _weighed(rules: RuleSet, rule: Rule, reading: Reading) -> Iterator[Part]:
         if held:
             yield Part(held, boost.add)
     prices = rules.policy.disguises
-    places = rule.when.find(reading) if rule.when else ()
+    places = reading.find(rule.when) if rule.when else ()
     views = {leaf.view for leaf in places[0].leaves()} & prices.keys() if places else set[str]()
     if views:
         dearest = max(sorted(views), key=prices.__getitem__)
@@ -244,7 +244,7 @@ def _unmet(rule: Rule, reading: Reading) -> Iterator[str]:
     if not rule.in_force(reading.event):
         yield "未到开始日、已到期，或不在灰度范围"
     if isinstance(rule.when, AllOf) and rule.when.within is not None:
-        [hull] = msgspec.structs.replace(rule.when, within=None).find(reading)
+        [hull] = reading.find(msgspec.structs.replace(rule.when, within=None))
         if reading.wider(hull, rule.when.within):
             letters = reading.texts[hull.field].folded.letters(hull.start, hull.end)
             yield f"挨近：相距 {letters} 字，要在 {rule.when.within} 字以内"

@@ -9,17 +9,16 @@ many at once, because reading them in one pass costs a fraction; what it finds d
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from moderation import campaign, decide
 from moderation.actions import Hit, Source
-from moderation.combination import WORD, words_for
-from moderation.conditions import NEW_KEY, Found, holds
+from moderation.conditions import NEW_KEY
 from moderation.decide import Decision, Finding, Outcome
 from moderation.pieces import Pieces, message_of
+from moderation.places import ANYWHERE
 from moderation.reading import Reader, Reading, Whole
 from moderation.recall import Recall
 from moderation.windows import DEPTH, DISTINCT, Entry, Timeline, Windows, within
@@ -29,9 +28,11 @@ if TYPE_CHECKING:
 
     from moderation.campaign import Sighting
     from moderation.events import ChatEvent
+    from moderation.places import Found
     from moderation.rule import Count, Rule
     from moderation.ruleset import RuleSet
     from moderation.standing import Standing, Strike
+    from moderation.trial import Trial
 
 _NO_MARKS: Final[frozenset[str]] = frozenset()
 _HOUR_MS: Final = 3_600_000
@@ -59,12 +60,14 @@ class Moderator:
         """Judge from now on under `rules`; the windows stay."""
         self.rules = rules
         self._reader = Reader(rules)
-        self._quoting = rules.contents.guards.get(QUOTING)
+        quoting = rules.contents.guards.get(QUOTING)
+        self._quoting = rules.plans.of(quoting).holds if quoting is not None else None
         spans = [rule.count.within_s * 1000 for rule in rules.rules if rule.count]
         self.windows.horizon_ms = max(spans, default=0)
-        self._floods = tuple((r, r.count) for r in rules.index.always if r.count and counts_everything(r))
+        always = rules.index.always
+        self._floods = tuple((t, t.rule.count) for t in always if t.rule.count and counts_everything(t.rule))
         self._flood_from = min((count.at_least for _, count in self._floods), default=DEPTH + 1)
-        self._always = tuple(r for r in rules.index.always if not counts_everything(r))
+        self._always = tuple(t for t in always if not counts_everything(t.rule))
 
     def judge(self, events: Sequence[ChatEvent]) -> list[Finding]:
         """Find what is in events, in order, and remember them in the windows."""
@@ -85,12 +88,10 @@ class Moderator:
         if self._new(reading) and (names := self.recall.names(event)):
             reading = self._reader.renamed(reading, names)
         self.recall.recognise(reading)
-        matched = list(self._matched(reading))
+        matched = self._matched(reading)
         entry = self._entry(reading, matched)
         timeline = self.windows.add(event.sender.account_id, entry)
-        hits = (
-            [h for rule, found in matched if (h := self._hit(rule, found, reading, timeline, entry))] if matched else []
-        )
+        hits = [h for trial, place in matched if (h := self._hit(trial, place, reading, timeline, entry))]
         if len(timeline) >= self._flood_from:
             hits += self._flooding(reading, timeline, entry)
         if whole:
@@ -118,49 +119,45 @@ class Moderator:
         """Decide what becomes of a finding. `degraded`: there was something to ask, and the ledger did not answer."""
         return Decision(self.rules.policy, self.rules.hash, finding, now, standing, source, degraded).outcome()
 
-    def _matched(self, reading: Reading) -> Iterator[tuple[Rule, Found]]:
-        """Yield the rules whose condition and context hold, with the place; guards and counts are still to come."""
-        for rule, doubts in self.rules.index.candidates(reading.likely):
-            yield from self._try(rule, reading, doubts)
-        for rule in self._always:
-            yield from self._try(rule, reading)
+    def _matched(self, reading: Reading) -> list[tuple[Trial, Found]]:
+        """Return the rules whose condition and context hold, with the place; guards and counts are still to come."""
+        matched = []
+        for trial in (*self.rules.index.candidates(reading), *self._always):
+            place = self._try(trial, reading)
+            if place is not None:
+                matched.append((trial, place))
+        return matched
 
-    @staticmethod
-    def _try(rule: Rule, reading: Reading, doubts: Sequence[int] = ()) -> Iterator[tuple[Rule, Found]]:
-        if not rule.in_force(reading.event) or not all(holds(c, reading) for c in rule.context):
-            return
-        if not all(map(reading.holds, doubts)):
-            return
-        places = rule.when.find(reading) if rule.when else (_WHOLE,)
-        if places:
-            yield rule, places[0]
+    def _try(self, trial: Trial, reading: Reading) -> Found | None:
+        return trial.place(reading)
 
-    def _hit(self, rule: Rule, found: Found, reading: Reading, timeline: Timeline, entry: Entry) -> Hit | None:
+    def _hit(self, trial: Trial, place: Found, reading: Reading, timeline: Timeline, entry: Entry) -> Hit | None:
+        rule = trial.rule
         if rule.count and not self._counted(rule, rule.count, reading, timeline, entry):
             return None
-        if any(holds(guard, reading) for guard in rule.unless):
+        if trial.spared(reading):
             return None
-        weight = rule.score + sum(b.add for b in rule.boosts if holds(b.condition, reading)) - self._price(found)
+        leaves = place.leaves()
         return Hit(
             rule=rule.id,
             revision=rule.revision,
             label=rule.label,
-            weight=min(100, max(0, weight)),
-            because=explain_why(rule, found),
-            span=(found.start, found.end) if found.start >= 0 else None,
-            field=found.field,
-            view=found.view,
-            status="shadow" if rule.status == "shadow" else "canary" if rule.status == "canary" else "live",
+            weight=min(100, max(0, trial.points(reading) - self._price(leaves))),
+            because=trial.because(leaves),
+            span=(place.start, place.end) if place.start >= 0 else None,
+            field=place.field,
+            view=place.view,
+            status=trial.status,
         )
 
-    def _price(self, found: Found) -> int:
+    def _price(self, leaves: Sequence[Found]) -> int:
         """Return what a hit loses because a term is only meant there, not written; the dearest counts."""
         prices = self.rules.policy.disguises
-        return max((prices.get(leaf.view, 0) for leaf in found.leaves()), default=0) if prices else 0
+        return max([prices.get(leaf.view, 0) for leaf in leaves]) if prices else 0
 
     def _counted(self, rule: Rule, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> bool:
         every = counts_everything(rule)
-        lines = list(self._timelines(count, reading, timeline, entry))
+        lines = [line for line in self._timelines(count, reading, timeline, entry) if len(line) >= count.at_least]
         return any(tally(count, line, entry, every=every) >= count.at_least for line in lines)
 
     def _timelines(self, count: Count, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Timeline]:
@@ -172,7 +169,7 @@ class Moderator:
             for handle in reading.handles:
                 yield self.windows.add((count.counter, handle.type, handle.value), entry)
 
-    def _entry(self, reading: Reading, matched: Sequence[tuple[Rule, Found]]) -> Entry:
+    def _entry(self, reading: Reading, matched: Sequence[tuple[Trial, Found]]) -> Entry:
         event = reading.event
         return Entry(
             event.ts,
@@ -180,16 +177,16 @@ class Moderator:
             event.sender.account_id,
             reading.texts["text"].fingerprint,
             event.recipient.account_id if event.recipient else None,
-            frozenset(r.count.counter for r, _ in matched if r.count) if matched else _NO_MARKS,
+            frozenset([t.rule.count.counter for t, _ in matched if t.rule.count]) if matched else _NO_MARKS,
         )
 
     def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
         entries = list(timeline.values())
-        for rule, count in self._floods:
+        for trial, count in self._floods:
             # told from the n-th last message alone, before anything is counted: most senders are not that fast
             if len(entries) >= count.at_least and entries[-count.at_least].ts >= entry.ts - count.within_s * 1000:
-                hit = self._hit(rule, _WHOLE, reading, timeline, entry) if rule.in_force(reading.event) else None
+                hit = self._hit(trial, ANYWHERE, reading, timeline, entry) if trial.in_force(reading) else None
                 if hit:
                     yield hit
 
@@ -197,9 +194,9 @@ class Moderator:
         """Read the sender's last short messages as one; a hit counts only if this message has a part in it."""
         joined = Reading(self.rules, reading.event, {**reading.texts, "window": whole.text})
         hits = []
-        for rule, found in self._matched(joined):
-            if max((f.end for f in found.leaves() if f.field == "window"), default=0) > whole.own:
-                hit = self._hit(rule, found, joined, timeline, entry)
+        for trial, place in self._matched(joined):
+            if max((f.end for f in place.leaves() if f.field == "window"), default=0) > whole.own:
+                hit = self._hit(trial, place, joined, timeline, entry)
                 hits += [msgspec.structs.replace(hit, span=(0, len(reading.event.text)))] if hit else []
         if hits:
             all_, known = (0, len(reading.event.text)), {(h.type, h.value) for h in reading.handles}
@@ -210,8 +207,10 @@ class Moderator:
 
     def _finding(self, reading: Reading, hits: list[Hit]) -> Finding:
         policy, event = self.rules.policy, reading.event
+        if not hits and not reading.handles:
+            return Finding(event, "allow", 0.0, (), ())
         verdict, label, score = decide.weigh(policy, hits) if hits else ("allow", None, 0.0)
-        quoting = self._quoting is not None and bool(hits or reading.handles) and holds(self._quoting, reading)
+        quoting = self._quoting is not None and self._quoting(reading)
         finding = Finding(
             event,
             verdict,
@@ -247,11 +246,6 @@ class Moderator:
         return within_budget
 
 
-_SLOT: Final = re.compile(r"\{(\w+)\}")
-#: A rule without a condition is about the whole message.
-_WHOLE: Final = Found(-1, -1, "text")
-
-
 def counts_everything(rule: Rule) -> bool:
     """Tell whether a rule counts a sender's messages whatever they say and wherever."""
     by = rule.count.by if rule.count else None
@@ -260,26 +254,9 @@ def counts_everything(rule: Rule) -> bool:
 
 def tally(count: Count, timeline: Timeline, entry: Entry, *, every: bool) -> int:
     """Count the distinct values on a timeline, up to `entry`, of the messages that met the counter's condition."""
-    seen = [e for e in within(timeline, entry.ts, count.within_s * 1000) if every or count.counter in e.marks]
+    seen = within(timeline, entry.ts, count.within_s * 1000)
+    if not every:
+        seen = [e for e in seen if count.counter in e.marks]
     if count.by == "sender_text":
         seen = [e for e in seen if e.text == entry.text]
-    return len({DISTINCT[count.distinct](e) for e in seen})
-
-
-def explain_why(rule: Rule, found: Found) -> str:
-    """Fill the template of a rule with the words found, one per class; where a class has none, with the first found.
-
-    Of a combination that is the first of its own words.
-    """
-    if "{" not in rule.because:
-        return rule.because
-    words: dict[str, str] = {}
-    for leaf in found.leaves():
-        words.setdefault(leaf.name, leaf.text)
-    other, combined = next(iter(words.values()), ""), any(name.startswith(WORD) for name in words)
-
-    def first(name: str) -> str:
-        own = words_for(name, rule.conditions) if combined and name not in words else ()
-        return words.get(name) or next((word for its, word in words.items() if its in own), other)
-
-    return _SLOT.sub(lambda m: first(m[1]), rule.because)
+    return len(set(map(DISTINCT[count.distinct], seen)))

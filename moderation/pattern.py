@@ -41,11 +41,16 @@ def compile_pattern(regex: str, *, groups: bool = False) -> re2._Regexp:
     return re2.compile(regex, options)
 
 
+#: Anywhere in a text, as the wrapper says it to RE2.
+_ANYWHERE: Final = re2._Anchor.UNANCHORED  # noqa: SLF001  see Search
+
+
 class Search:
     """The search for one pattern. `needs` are the words of which a text must hold one; empty where that is unknown."""
 
     def __init__(self, regex: str) -> None:
-        self._search = compile_pattern(regex).search
+        # RE2 itself: its Python wrapper, a generator and a match object each time, costs as much again as the search
+        self._match = compile_pattern(regex)._regexp.Match  # noqa: SLF001
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
         told = self.needs and not _common(self.needs)
@@ -56,11 +61,11 @@ class Search:
 
         Bytes, since RE2 works on them, and its wrapper would encode a text again for every pattern.
         """
-        match = self._search(encoded)
-        if match is None or match.end() == match.start():
+        [(start, end)] = self._match(_ANYWHERE, encoded, 0, len(encoded))
+        if start == end:  # -1 both where there is none
             return None
-        start = len(encoded[: match.start()].decode())
-        return start, start + len(encoded[match.start() : match.end()].decode())
+        before = len(encoded[:start].decode())
+        return before, before + len(encoded[start:end].decode())
 
 
 def needs(regex: str) -> frozenset[str]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +33,7 @@ MOST_SENDERS: Final = 50_000
 _ID: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]")
 
 
-class _Said(NamedTuple):
+class _Said(Struct, frozen=True, gc=False):
     """A message; `short` is its folded text, nothing where that is too long for a piece."""
 
     message: str
@@ -56,8 +58,8 @@ class Pieces:
         own, device = self._note(event.sender.account_id, said), event.sender.device_id
         if not said.short:
             return ()
-        shared = self._note(("device", device), said) if new and device else {}
-        return torn(shared, said) or torn(own, said)
+        shared = torn(self._note(("device", device), said), said) if new and device else ()
+        return shared or torn(own, said)
 
     def _note(self, key: str | tuple[str, str], said: _Said) -> Mapping[str, _Said]:
         line = self._said.get(key)

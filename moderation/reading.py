@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from moderation.conditions import KEY_OF, TEXT, Condition, Found
+from moderation.conditions import KEY_OF, TEXT
 from moderation.context import FACTS
 from moderation.pieces import together
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from moderation.actions import Field, Handle
+    from moderation.conditions import Condition
     from moderation.events import ChatEvent
     from moderation.fold import Signals
+    from moderation.places import Found
     from moderation.ruleset import RuleSet
 
 #: What a rule may name as a signal, besides the counts of moderation.fold.Signals.
@@ -39,18 +41,21 @@ _COUNTED: Final[dict[str, Callable[[Signals], bool]]] = {
 class Reading:
     """What was read of one event, over all its fields."""
 
-    __slots__ = ("_found", "event", "handles", "mask", "rules", "texts")
+    __slots__ = ("answers", "event", "handles", "mask", "rules", "texts")
 
     def __init__(self, rules: RuleSet, event: ChatEvent, texts: Mapping[Field, Text]) -> None:
         self.rules = rules
         self.event = event
         self.texts = texts
-        self._found: dict[int, Sequence[Found]] = {}
-        self.mask = rules.about(event)
+        #: What plans found out that more than one rule asks for.
+        self.answers: dict[int, Any] = {}
+        mask = rules.about(event)
         self.handles: tuple[Handle, ...] = ()
         for field, text in texts.items():
-            self.mask |= text.mask if field in TEXT else text.mask << rules.carried
-            self.handles += text.handles
+            mask |= text.mask if field in TEXT else text.mask << rules.carried
+            if text.handles:
+                self.handles += text.handles
+        self.mask = mask
 
     @property
     def likely(self) -> int:
@@ -65,37 +70,14 @@ class Reading:
         """Tell whether the message holds one of these bits, looked at closely."""
         if clause & self.mask & self.rules.certain:
             return True
-        carried = clause >> self.rules.carried
-        return any(text.holds(clause if field in TEXT else carried) for field, text in self.texts.items())
-
-    def present(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names of lexicon classes that may be in the message, in order."""
-        mask, bits = self.mask, self.rules.everywhere
-        return sorted(name for name in names if mask & bits[name])
+        for field, text in self.texts.items():
+            if text.holds(clause if field in TEXT else clause >> self.rules.carried):
+                return True
+        return False
 
     def find(self, condition: Condition) -> Sequence[Found]:
-        """Return the places that satisfy a condition, worked out once however many rules share it."""
-        found = self._found.get(id(condition))
-        if found is None:
-            found = self._found[id(condition)] = condition.find(self) if self._may_hold(condition) else ()
-        return found
-
-    def _may_hold(self, condition: Condition) -> bool:
-        mask = self.mask
-        for bits in self.rules.needed.get(id(condition), ()):  # noqa: SIM110  twice as fast as all()
-            if not mask & bits:
-                return False
-        return True
-
-    def terms(self, lexicon: str, field: Field) -> Sequence[Found]:
-        """Return the places of a lexicon class in a field."""
-        text = self.texts.get(field)
-        return text.terms(lexicon, self.event.ts) if text else ()
-
-    def pattern(self, regex: str, field: Field) -> Sequence[Found]:
-        """Return the first place of an RE2 pattern in the folded text of a field."""
-        text = self.texts.get(field)
-        return text.pattern(regex) if text else ()
+        """Return the places that satisfy a condition."""
+        return self.rules.plans.of(condition).find(self)
 
     def wider(self, found: Found, most: int) -> bool:
         """Tell whether a place spans more letters and digits than `most`; separators and markup make nothing wider."""

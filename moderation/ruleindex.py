@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from moderation.trial import Trial
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from moderation.conditions import Key
+    from moderation.plan import Plans
+    from moderation.reading import Reading
     from moderation.rule import Rule
 
 
@@ -23,36 +27,27 @@ class Told(NamedTuple):
     shapes: int
 
 
-class Candidate(NamedTuple):
-    """A rule worth trying, and the clauses that the mask of a message does not tell for certain, the cheap ones first.
-
-    A clause is the bits of which a message must hold one.
-    """
-
-    rule: Rule
-    doubts: tuple[int, ...]
-
-
 class RuleIndex:
     """The rules by what a message must hold for them; `always` are those that look for nothing in particular."""
 
-    def __init__(self, rules: Sequence[Rule], mask: Callable[[Iterable[Key]], int], told: Told) -> None:
-        self._clauses = tuple(tuple(map(mask, rule.clauses())) for rule in rules)
-        self._candidates = tuple(
-            Candidate(rule, _doubts(clauses, told)) for rule, clauses in zip(rules, self._clauses, strict=True)
-        )
-        self.always = tuple(rule for rule, clauses in zip(rules, self._clauses, strict=True) if not clauses)
-        self._under = _under_rarest(self._clauses, told)
+    def __init__(self, rules: Sequence[Rule], mask: Callable[[Iterable[Key]], int], told: Told, plans: Plans) -> None:
+        clauses = [tuple(map(mask, rule.clauses())) for rule in rules]
+        self._trials = [Trial(rule, _doubts(of, told), plans) for rule, of in zip(rules, clauses, strict=True)]
+        self.always = tuple(trial for trial, of in zip(self._trials, clauses, strict=True) if not of)
+        self._clauses = clauses
+        self._under = _under_rarest(clauses, told)
         self._rarest = sum(self._under)
 
-    def candidates(self, mask: int) -> list[Candidate]:
-        """Return the rules that a message with these bits could satisfy, in file order, besides those in `always`."""
-        return [self._candidates[i] for i in self._satisfiable(mask)]
+    def candidates(self, reading: Reading) -> Sequence[Trial]:
+        """Return the rules that a message could satisfy, in file order, besides those in `always`."""
+        if not reading.mask & self._rarest:
+            return ()
+        return [self._trials[i] for i in self._satisfiable(reading.likely)]
 
     def awakened(self, before: int, after: int, own: int) -> bool:
         """Tell whether bits that came to `before` make a rule worth trying that was not, by some of the bits `own`."""
-        old = set(self._satisfiable(before))
-        return any(i not in old and any(one & own for one in self._clauses[i]) for i in self._satisfiable(after))
+        worth = (self._clauses[i] for i in self._satisfiable(after))
+        return any(any(own & one for one in rule) and not all(before & one for one in rule) for rule in worth)
 
     def _satisfiable(self, mask: int) -> list[int]:
         found = []
@@ -60,7 +55,12 @@ class RuleIndex:
         while rarest:
             bit = rarest & -rarest
             rarest ^= bit
-            found += [i for i in self._under[bit] if all(mask & one for one in self._clauses[i])]
+            for i, others in self._under[bit]:
+                for clause in others:
+                    if not mask & clause:
+                        break
+                else:
+                    found.append(i)
         return sorted(set(found)) if len(found) > 1 else found
 
 
@@ -68,18 +68,19 @@ def _doubts(clauses: Iterable[int], told: Told) -> tuple[int, ...]:
     return tuple(sorted((c for c in clauses if c & ~told.certain), key=lambda c: (c & told.shapes).bit_count()))
 
 
-def _under_rarest(rules: Iterable[Sequence[int]], told: Told) -> Mapping[int, list[int]]:
-    """Put rules under the rarest thing they need: the bits of the clause that has the fewest stand for the rule.
+def _under_rarest(rules: Iterable[Sequence[int]], told: Told) -> Mapping[int, list[tuple[int, list[int]]]]:
+    """Put rules, with their other clauses, under the rarest thing they need: the bits of the clause with the fewest.
 
     A clause about the context, or one that any message may satisfy, stands for a rule that has no other.
     """
-    under: dict[int, list[int]] = {}
+    under: dict[int, list[tuple[int, list[int]]]] = {}
     for i, clauses in enumerate(rules):
         sieved = [c for c in clauses if not c & told.unsieved]
         meant = [c for c in sieved if not c & told.context]
         clause = min(meant or sieved or clauses, key=int.bit_count, default=0)
+        others = sorted((c for c in clauses if c != clause), key=int.bit_count)
         while clause:
             bit = clause & -clause
             clause ^= bit
-            under.setdefault(bit, []).append(i)
+            under.setdefault(bit, []).append((i, others))
     return under

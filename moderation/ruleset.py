@@ -34,6 +34,7 @@ from moderation.fold import fold
 from moderation.handles import HandleFinder, HandleGrammar
 from moderation.match import automaton
 from moderation.pattern import Search, compile_pattern
+from moderation.plan import Plans
 from moderation.policy import Policy
 from moderation.rewrite import ways
 from moderation.rule import Rule
@@ -87,21 +88,21 @@ class RuleSet:
         asked = [*(one for rule in self.rules for one in rule.conditions), *contents.guards.values()]
         conditions = list({id(one): one for one in every(asked)}.values())
         shapes = [one for one in conditions if isinstance(one, Pattern)]
-        self._patterns = {regex: Search(regex) for regex in dict.fromkeys(shape.regex for shape in shapes)}
+        patterns = {regex: Search(regex) for regex in dict.fromkeys(shape.regex for shape in shapes)}
         needs: dict[str, list[Key]] = {}
-        for regex, search in self._patterns.items():
+        for regex, search in patterns.items():
             for word in sorted(search.needs) if search.among is None else ():
                 needs.setdefault(word, []).append(pattern_key(regex))
         words = [*lexicon, *(word for word in needs if word not in lexicon)]
         self.terms: tuple[tuple[Term, ...], ...] = tuple(tuple(lexicon.get(w, ())) for w in words)
         keys = [(*(t.lexicon for t in lexicon.get(w, ())), *needs.get(w, ())) for w in words]
-        among = {pattern_key(regex): search.among for regex, search in self._patterns.items() if search.among}
+        among = {pattern_key(regex): search.among for regex, search in patterns.items() if search.among}
         wanted = {key.removeprefix(CARRIED) for rule in self.rules for key in _shapes(rule)}
         among = {key: search for key, search in among.items() if key in wanted}
-        every_key = dict.fromkeys(
-            [ALLOWED, *(t.lexicon for t in entries), *SIGN_KEYS, *CONTEXT_KEYS, *map(pattern_key, self._patterns)]
-        )
+        classes = sorted({ALLOWED, *(t.lexicon for t in entries)})
+        every_key = dict.fromkeys([*classes, *SIGN_KEYS, *CONTEXT_KEYS, *map(pattern_key, patterns)])
         #: The bit of each key in the mask of a text; what the sender carries about has the same, `carried` bits higher.
+        #: Those of lexicon classes are in the order of their names.
         self.bits: Mapping[Key, int] = {key: 1 << n for n, key in enumerate(every_key)}
         self.carried = len(every_key)
         #: The same, wherever the key is met.
@@ -118,9 +119,10 @@ class RuleSet:
         )
         #: What a text must be looked at closely for, by its bit: a word may be half of another one, and a word that a
         #: pattern needs is no match.
-        self.class_of = {self.bits[name]: name for name in [ALLOWED, *(t.lexicon for t in entries)]}
-        self.bit_of = {regex: self.bits[pattern_key(regex)] for regex in self._patterns}
-        self.regex_of = {bit: regex for regex, bit in self.bit_of.items()}
+        self.class_of = {self.bits[name]: name for name in classes}
+        self.allowed = self.bits[ALLOWED]
+        #: The searches for the patterns of rules, by their bits.
+        self.searches = {self.bits[pattern_key(regex)]: search for regex, search in patterns.items()}
         self.certain = self._mask((*SIGN_KEYS, *CONTEXT_KEYS, *(CARRIED + key for key in SIGN_KEYS)))
         self.matcher = automaton(words, plain=plain)
         hidden = _hidden(lexicon)
@@ -138,16 +140,16 @@ class RuleSet:
         self.finder = HandleFinder(contents.grammar, contents.official)
         self._new = self.bits[NEW_KEY]
         self._said_in = {channel: self.bits[channel_key(channel)] for channel in get_args(Channel)}
-        #: By the id of a condition: the bits without which it cannot hold, one of each.
-        self.needed = {id(one): tuple(map(self._mask, one.clauses())) for one in conditions if one.clauses()}
+        #: How conditions are told to hold, and found.
+        self.plans = Plans(asked, self._mask, self.carried, self.policy.bounds)
         told = Told(
             self.certain,
             self.unsieved,
             self._mask(CONTEXT_KEYS),
-            sum(self.everywhere[pattern_key(regex)] for regex in self._patterns),
+            sum(self.everywhere[pattern_key(regex)] for regex in patterns),
         )
         #: Which rules are worth trying.
-        self.index = RuleIndex(self.rules, self._mask, told)
+        self.index = RuleIndex(self.rules, self._mask, told, self.plans)
 
     @cached_property
     def by_id(self) -> Mapping[str, Rule]:
@@ -164,10 +166,6 @@ class RuleSet:
             bare = key.removeprefix(CARRIED)
             mask |= self.bits[bare] << (self.carried if bare != key else 0)
         return mask
-
-    def pattern(self, regex: str) -> Search:
-        """Return the search for a pattern of one of the rules."""
-        return self._patterns[regex]
 
 
 def _shapes(rule: Rule) -> Iterable[Key]:

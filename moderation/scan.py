@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from itertools import repeat
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
 from moderation.conditions import (
@@ -26,22 +27,23 @@ from moderation.conditions import (
     NOISE_KEY,
     RUN_KEY,
     TEXT,
-    Found,
 )
-from moderation.fold import CYCLE, HIDDEN, JOINT, LEAST_CYCLE, fold_all, squeeze
+from moderation.fold import CYCLE, HIDDEN, JOINT, LEAST_CYCLE, View, fold_all, squeeze
 from moderation.joined import Gate, Joined
+from moderation.places import Found
 from moderation.rewrite import backwards
-from moderation.ruleset import ALLOWED
+from moderation.ruleset import Term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import re2
 
-    from moderation.actions import Field, Handle
+    from moderation.actions import Field, Handle, Span
     from moderation.alike import Spot
-    from moderation.fold import Folded, View
-    from moderation.ruleset import RuleSet, Term
+    from moderation.fold import Folded
+    from moderation.pattern import Search
+    from moderation.ruleset import RuleSet
     from moderation.segment import Words
 
 #: So many times the same character, or so many lines, are noise.
@@ -71,7 +73,7 @@ _DIGIT: Final = re.compile(r"[0-9]")
 _TAIL: Final = "abcdefghijklmnopqrstuvwxyz0"
 
 
-class Sighting(NamedTuple):
+class Sighting(Struct, frozen=True):
     """A term at `view.text[start:end]`; `disguise` is how it is hidden there, nothing where it is as typed."""
 
     view: View
@@ -102,7 +104,7 @@ class Text:
     """
 
     __slots__ = (
-        "_accepted", "_encoded", "_found", "_patterns", "_proven", "_rules", "_sightings", "_words",
+        "_accepted", "_found", "_patterns", "_proven", "_rules", "_searched", "_sightings", "_words",
         "backwards", "field", "fingerprint", "folded", "handles", "mask", "refuted", "views",
     )  # fmt: skip
 
@@ -118,6 +120,7 @@ class Text:
         self.handles: tuple[Handle, ...] = ()
         self._found: list[_Noted] = []
         self._sightings: dict[str, list[Sighting]] | None = None
+        self._patterns: dict[int, tuple[Found, ...]] | None = None
 
     def note(self, view: View | None, start: int, end: int, terms: tuple[Term, ...], disguise: str = "") -> None:
         """Remember that terms stand at `start:end` of a view (None: of the folded text), or that they are meant there.
@@ -125,17 +128,6 @@ class Text:
         Most is never asked for: nothing is made of it yet.
         """
         self._found.append((view, start, end, terms, disguise))
-
-    def terms(self, lexicon: str, ts: int) -> Sequence[Found]:
-        """Return where terms of a class stand, word by word, outside allowed phrases and before they expire."""
-        if not self.mask & self._rules.bits.get(lexicon, 0):
-            return ()
-        self._sighted(lexicon)
-        accepted = self._accepted.get(lexicon)
-        if accepted is None:
-            accepted = self._accepted[lexicon] = self._accept(lexicon)
-        allowed = self.terms(ALLOWED, ts) if lexicon != ALLOWED and self.mask & self._rules.bits[ALLOWED] else ()
-        return [f for f, until in accepted if (until is None or ts < until) and not (allowed and _inside(f, allowed))]
 
     def seen(self) -> Iterator[Sighting]:
         """Yield every term that stands in a view of the text or is meant there, word or not."""
@@ -153,40 +145,58 @@ class Text:
         if keys & self._proven:
             return True
         keys &= ~self.refuted
+        rules = self._rules
         while keys:
             bit = keys & -keys
             keys ^= bit
-            if self._proves(bit):
+            if self.pattern(bit) if bit in rules.searches else self._sure(bit):
                 self._proven |= bit
                 return True
             self.refuted |= bit
         return False
 
-    def _proves(self, bit: int) -> bool:
-        regex = self._rules.regex_of.get(bit)
-        if regex is not None:
-            return bool(self.pattern(regex))
-        lexicon = self._rules.class_of.get(bit)
-        return lexicon is None or any(map(self._holds, self._sighted(lexicon)))
+    def _sure(self, bit: int) -> bool:
+        """Tell whether a term of the class with this bit is a word here; what is no class is so as the mask says."""
+        return bit not in self._rules.class_of or any(map(self._holds, self._sighted(bit)))
 
-    def _sighted(self, lexicon: str) -> Sequence[Sighting]:
+    def terms(self, bit: int, ts: int) -> Sequence[Found]:
+        """Return where terms of the class with this bit stand: words, outside allowed phrases, before they expire."""
+        if not self.mask & bit:
+            return ()
+        sighted = self._sighted(bit)
+        accepted = self._accepted.get(bit)
+        if accepted is None:
+            accepted = self._accepted[bit] = self._accept(bit, sighted)
+        found, until = accepted
+        return found if until is None else [f for f, end in zip(found, until, strict=True) if end is None or ts < end]
+
+    def _accept(self, bit: int, sighted: Iterable[Sighting]) -> _Accepted:
+        """Return the places of words outside allowed phrases, which never expire, one for each span."""
+        lexicon, raw = self._rules.class_of[bit], self.folded.raw
+        allowed = self.terms(self._rules.allowed, 0) if bit != self._rules.allowed else ()
+        out: dict[Span, tuple[Found, int | None]] = {}
+        for one in filter(self._holds, sighted):
+            span = one.view.span(one.start, one.end)
+            if span not in out:
+                out[span] = Found(*span, self.field, one.name, lexicon, raw[slice(*span)]), one.term.until_ms
+        kept = [pair for pair in out.values() if not (allowed and _inside(pair[0], allowed))]
+        found, until = [f for f, _ in kept], [end for _, end in kept]
+        return found, until if any(end is not None for end in until) else None
+
+    def _sighted(self, bit: int) -> Sequence[Sighting]:
         """Return where terms of a class were sighted."""
         if self._sightings is None:
-            self._sightings = {}
-            self._accepted: dict[str, list[tuple[Found, int | None]]] = {}
-            self._words: dict[str, Words] = {}
-            for one in self.seen():
-                self._sightings.setdefault(one.term.lexicon, []).append(one)
-        return self._sightings.get(lexicon, ())
+            self._sightings = self._sorted()
+        return self._sightings.get(self._rules.class_of[bit], ())
 
-    def _accept(self, lexicon: str) -> list[tuple[Found, int | None]]:
-        out: dict[tuple[int, int], tuple[Found, int | None]] = {}
-        for one in self._sighted(lexicon):
-            if self._holds(one):
-                span = one.view.span(one.start, one.end)
-                found = Found(*span, self.field, one.name, lexicon, self.folded.raw[slice(*span)])
-                out.setdefault(span, (found, one.term.until_ms))
-        return list(out.values())
+    def _sorted(self) -> dict[str, list[Sighting]]:
+        """Sort what was noted by the classes of its terms: only now a rule asks for one."""
+        self._accepted: dict[int, _Accepted] = {}
+        self._words: dict[str, Words] = {}
+        sightings: dict[str, list[Sighting]] = {}
+        for one in self.seen():
+            sightings.setdefault(one.term.lexicon, []).append(one)
+        return sightings
 
     def _holds(self, one: Sighting) -> bool:
         """Tell whether what was sighted is a word; what only sounds or looks like one must not be a word of its own."""
@@ -204,25 +214,24 @@ class Text:
         if not self._holds(one):
             return "不成词" if not one.disguise else "另有其词"
         first, last = one.view.span(one.start, one.end)
-        allowed = any(a.start <= first and last <= a.end for a in self.terms(ALLOWED, ts))
+        allowed = any(a.start <= first and last <= a.end for a in self.terms(self._rules.allowed, ts))
         return "白名单" if allowed else "已过期或重复"
 
-    def pattern(self, regex: str) -> tuple[Found, ...]:
+    def pattern(self, bit: int) -> tuple[Found, ...]:
         """Return the first place of an RE2 pattern in the folded text, else in what it was rewritten to."""
-        if not self.mask & self._rules.bit_of[regex]:
+        if not self.mask & bit:
             return ()
-        if not hasattr(self, "_patterns"):
-            self._patterns: dict[str, tuple[Found, ...]] = {}
-            self._encoded = self.folded.text.encode()
-        found = self._patterns.get(regex)
+        if self._patterns is None:
+            self._patterns = {}
+            self._searched = [(view, view.text.encode()) for view in (self.folded.plain, *self.views)]
+        found = self._patterns.get(bit)
         if found is None:
-            found = self._patterns[regex] = self._search(regex)
+            found = self._patterns[bit] = self._search(self._rules.searches[bit])
         return found
 
-    def _search(self, regex: str) -> tuple[Found, ...]:
-        search = self._rules.pattern(regex)
-        for view in (self.folded.plain, *self.views):
-            place = search(self._encoded if view.name == "plain" else view.text.encode())
+    def _search(self, search: Search) -> tuple[Found, ...]:
+        for view, encoded in self._searched:
+            place = search(encoded)
             if place is not None:
                 span = view.span(*place)
                 return (Found(*span, self.field, view.name, "pattern", self.folded.raw[slice(*span)]),)
@@ -350,6 +359,8 @@ class Scanner:
 #: A text, and which view of it is searched: None is the folded text itself.
 _Of: TypeAlias = "tuple[Text, View | None]"
 _Noted: TypeAlias = "tuple[View | None, int, int, tuple[Term, ...], str]"
+#: Where terms of a class count, and until when each does; None where none of them expires.
+_Accepted: TypeAlias = "tuple[Sequence[Found], Sequence[int | None] | None]"
 _ACROSTIC: Final = frozenset({"heads", "tails"})
 _RLO: Final = "\u202e"
 

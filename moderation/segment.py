@@ -44,16 +44,24 @@ _Cut: TypeAlias = "Callable[[str], list[str]]"
 class Words:
     """The word boundaries of one text, cut where they are asked for; a text no longer than a window is cut once."""
 
-    __slots__ = ("_cuts", "_reach", "_segmenter", "_text")
+    __slots__ = ("_cuts", "_held", "_reach", "_segmenter", "_text")
 
     def __init__(self, segmenter: Segmenter, text: str, reach: int) -> None:
         self._segmenter = segmenter
         self._text = text
         self._reach = reach
         self._cuts: list[int] | None = None
+        #: What was asked before: a word of several classes is asked for by each.
+        self._held: dict[tuple[int, int], bool] = {}
 
     def hold(self, start: int, end: int) -> bool:
         """Whether both ends of the match `text[start:end]` are word boundaries: see `Segmenter.on_boundary`."""
+        held = self._held.get((start, end))
+        if held is None:
+            held = self._held[start, end] = self._holds(start, end)
+        return held
+
+    def _holds(self, start: int, end: int) -> bool:
         text = self._text
         if _GLUED.match(text, start) or _GLUED.match(text, end):
             return False

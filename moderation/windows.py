@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable
 
 #: Entries a timeline keeps; a rule cannot count further than this.
 DEPTH: Final = 32
@@ -28,7 +31,7 @@ STEP_MS: Final = 100
 MOST_SPENT: Final = 10_000
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """One message as a timeline remembers it. `marks` are the counters whose condition it met."""
 
     ts: int
@@ -41,10 +44,10 @@ class Entry(NamedTuple):
 
 #: What a rule may count distinct values of.
 DISTINCT: Final[dict[str, Callable[[Entry], Hashable]]] = {
-    "message": lambda e: e.message,
-    "sender": lambda e: e.account,
-    "recipient": lambda e: e.recipient,
-    "text": lambda e: e.text,
+    "message": attrgetter("message"),
+    "sender": attrgetter("account"),
+    "recipient": attrgetter("recipient"),
+    "text": attrgetter("text"),
 }
 
 
@@ -118,7 +121,7 @@ class Windows:
             self._evicted += recent
 
 
-def within(timeline: Timeline, ts: int, span_ms: int) -> Iterator[Entry]:
-    """Yield the entries of the `span_ms` up to `ts`, oldest first. Entries from after `ts` are not seen."""
+def within(timeline: Timeline, ts: int, span_ms: int) -> list[Entry]:
+    """Return the entries of the `span_ms` up to `ts`, oldest first. Entries from after `ts` are not seen."""
     first = ts - span_ms
-    return (e for e in timeline.values() if first <= e.ts <= ts)
+    return [e for e in timeline.values() if first <= e.ts <= ts]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import lint as linting
-from moderation.conditions import AllOf, AnyOf, Condition, Context, Guard, HandleOf, Lexicon, NoneOf, Pattern, holds
+from moderation.conditions import AllOf, AnyOf, Condition, Context, Guard, HandleOf, Lexicon, NoneOf, Pattern
 from moderation.implication import implies
 from moderation.lint import COMMON, COMMON_ALONE, advise
 from moderation.reading import Reader
@@ -166,8 +166,9 @@ def test_what_follows_holds_wherever_that_it_follows_from_holds(a: Condition, b:
         {"level": 3},
     )
     chat = [event(text, **scene) for text in SAID[:12] for scene in scenes]
+    plans = rules().plans
     for reading in Reader(rules()).read(chat):
-        assert not holds(one, reading) or holds(other, reading)
+        assert not plans.of(one).holds(reading) or plans.of(other).holds(reading)
 
 
 def test_a_pattern_follows_from_itself_only() -> None:

@@ -91,8 +91,10 @@ def test_context_adds_points_and_a_guard_on_context_spares() -> None:
 
 def test_an_expired_term_and_an_expired_rule_no_longer_count() -> None:
     text = "来我们区换夏日券"
-    assert hits(event(text, at_s=-5 * 86_400))
-    assert not hits(event(text, at_s=5 * 86_400))
+    before, after = event(text, at_s=-5 * 86_400), event(text, 1, at_s=5 * 86_400)
+    assert hits(before)
+    assert not hits(after)
+    assert (hits(before, after), hits(after, before)) == (set(), hits(before))  # a text that was read before, too
     assert not hits(event(POACH, at_s=6 * 365 * 86_400))
 
 

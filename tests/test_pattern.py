@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.pattern import Search, needs
+from moderation.pattern import Search, compile_pattern, needs
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,9 @@ def test_whatever_matches_holds_a_word_the_pattern_needs(regex: str, text: str) 
 def test_a_place_is_told_in_characters() -> None:
     assert Search("[0-9]+元")("现在只要20元了".encode()) == (4, 7)
     assert Search("[0-9]+元")("现在只要".encode()) is None
+
+
+@given(st.lists(_pieces, min_size=1, max_size=6).map("".join), st.text("元块钱折扣代给发ab1 x", max_size=12))
+def test_what_is_asked_of_re2_itself_is_what_its_wrapper_tells(regex: str, text: str) -> None:
+    match = compile_pattern(regex).search(text)
+    assert Search(regex)(text.encode()) == (match.span() if match and match[0] else None)

@@ -18,10 +18,11 @@ from moderation.fold import fold, squeeze
 from moderation.moderator import Moderator
 from moderation.reading import MOST_KNOWN, Reader
 from moderation.rulefile import load, read
-from moderation.ruleindex import Candidate, RuleIndex
 from moderation.ruleset import RuleSet
 from moderation.scan import LONG_RUN, MANY_LINES, Scanner, Text, fingerprint
+from moderation.trial import Trial
 from streams.rules import read_layer
+from tests.plain_plans import exhaustive
 from tests.small_rules import SAID, TS, chats, disguised_layer, disguised_rules, event
 
 if TYPE_CHECKING:
@@ -191,31 +192,13 @@ def test_a_fingerprint_does_not_depend_on_what_stands_beside(texts: list[str]) -
 # --- no rule is left out that would have hit
 
 
-class Everything(RuleIndex):
-    """An index under which every rule is tried, whatever a message holds."""
-
-    def __init__(self, index: RuleIndex) -> None:
-        self.__dict__.update(vars(index))
-
-    def candidates(self, mask: int) -> list[Candidate]:
-        del mask
-        always = {rule.id for rule in self.always}
-        return [Candidate(one.rule, ()) for one in self._candidates if one.rule.id not in always]
-
-
-def exhaustive(under: RuleSet) -> RuleSet:
-    """The rule set, with every rule and every part of it tried."""
-    under.index, under.needed = Everything(under.index), {}
-    return under
-
-
 def left_out(under: RuleSet, chat: Sequence[ChatEvent]) -> list[tuple[str, str]]:
     """Name the rules that are satisfied by an event but are no candidates there."""
     out = []
     for reading in Reader(under).read(chat):
-        near = [one.rule for one in under.index.candidates(reading.mask) if all(map(reading.holds, one.doubts))]
-        tried = {rule.id for rule in (*near, *under.index.always)}
-        hit = {rule.id for rule in under.rules for _ in Moderator._try(rule, reading)}
+        near = [one for one in under.index.candidates(reading) if all(map(reading.holds, one.doubts))]
+        tried = {trial.rule.id for trial in (*near, *under.index.always)}
+        hit = {rule.id for rule in under.rules if Trial(rule, (), under.plans).place(reading)}
         out += [(reading.event.text, rule) for rule in sorted(hit - tried)]
     return out
 
