@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from moderation.fold import JOINT
-from moderation.joined import Gate
+from moderation.joined import Gate, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,16 +41,11 @@ def compile_pattern(regex: str, *, groups: bool = False) -> re2._Regexp:
     return re2.compile(regex, options)
 
 
-#: Anywhere in a text, as the wrapper says it to RE2.
-_ANYWHERE: Final = re2._Anchor.UNANCHORED  # noqa: SLF001  see Search
-
-
 class Search:
     """The search for one pattern. `needs` are the words of which a text must hold one; empty where that is unknown."""
 
     def __init__(self, regex: str) -> None:
-        # RE2 itself: its Python wrapper, a generator and a match object each time, costs as much again as the search
-        self._match = compile_pattern(regex)._regexp.Match  # noqa: SLF001
+        self._places = places(compile_pattern(regex))
         self.needs = needs(regex)
         #: The search of many texts joined, for a pattern whose needs tell too little.
         told = self.needs and not _common(self.needs)
@@ -61,7 +56,7 @@ class Search:
 
         Bytes, since RE2 works on them, and its wrapper would encode a text again for every pattern.
         """
-        [(start, end)] = self._match(_ANYWHERE, encoded, 0, len(encoded))
+        [(start, end)] = self._places(encoded, 0, len(encoded))
         if start == end:  # -1 both where there is none
             return None
         before = len(encoded[:start].decode())
