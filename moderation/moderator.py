@@ -183,9 +183,11 @@ class Moderator:
     def _flooding(self, reading: Reading, timeline: Timeline, entry: Entry) -> Iterator[Hit]:
         """Try the rules that only count: what is said does not matter, how often does."""
         entries = list(timeline.values())
+        same = [one for one in entries if one.text == entry.text]
         for trial, count in self._floods:
+            line, least = same if count.by == "sender_text" else entries, count.at_least
             # told from the n-th last message alone, before anything is counted: most senders are not that fast
-            if len(entries) >= count.at_least and entries[-count.at_least].ts >= entry.ts - count.within_s * 1000:
+            if len(line) >= least and line[-least].ts >= entry.ts - count.within_s * 1000:
                 hit = self._hit(trial, ANYWHERE, reading, timeline, entry) if trial.in_force(reading) else None
                 if hit:
                     yield hit
