@@ -29,6 +29,7 @@ import tempfile
 import time
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -139,7 +140,7 @@ async def judged(pipeline: Pipeline, batches: Sequence[Sequence[Record]]) -> tup
 
 async def expensive(rules: RuleSet) -> Result:
     """A1."""
-    lines = records(said(event.text, n, f"u{n}") for n, event in enumerate(ordinary(1000)))
+    lines = records(said(event.text, n, f"u{n}") for n, event in enumerate(islice(ordinary(), 1000)))
     usual, _ = await judged(pipeline_of(rules), [lines[:500], lines[500:]])
     costs, stalls = {}, {}
     for kind in dear(0):
@@ -177,7 +178,7 @@ async def made_up(_: RuleSet) -> Result:
 
 async def poison(rules: RuleSet) -> Result:
     """A3."""
-    good = records(ordinary(4500))
+    good = records(islice(ordinary(), 4500))
     bad = [Record(10_000 + n, *_BAD[n % len(_BAD)]) for n in range(500)]  # type: ignore[arg-type]  # some have none
     mixed = [r for n, b in enumerate(bad) for r in (*good[9 * n : 9 * n + 9], b)]
     cost = {}

@@ -1,11 +1,11 @@
 """A model of many workers: partitions fill, cores judge batches, store shards answer, and each message's age is noted.
 
-A discrete-event simulation of what streams/app.py and streams/pipeline.py do, with costs from bench/costs.py:
+A discrete-event simulation of what streams/lanes.py and streams/pipeline.py do, with costs from bench/costs.py:
 
     arrivals   Poisson by partition; its share of the rate comes from Zipf senders hashed to it
-    a core     takes the partitions with records in turn, a batch of at most 500; four in hand, of a partition one, and
-               of a partition none sooner after the last than fetching took where it was measured. A batch takes its
-               fixed cost and a gamma variate for its messages: mean and spread of one were measured, and a sum of
+    a core     takes what waits in its partitions, at most 500 records a batch; two batches in hand, of a partition one,
+               and of a partition none sooner after the last than fetching took where it was measured. A batch takes
+               its fixed cost and a gamma variate for its messages: mean and spread of one were measured, and a sum of
                gammas is a gamma
     a shard    one core, first come first served; a batch's operations go to the shards that their keys hash to
     a change   eager, as Faust's are: all partitions stand still, then those that have a new owner are heard again
@@ -21,7 +21,7 @@ import math
 from collections import Counter, defaultdict, deque
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from streams.lanes import IN_HAND
 from streams.past import WARM_MOST, WARM_MS
@@ -122,12 +122,16 @@ class Outcome(NamedTuple):
     left: int
 
 
+#: Messages that came evenly between two times.
+_Came: TypeAlias = tuple[float, float, int]
+
+
 class _Lane:
     """A partition: what waits in it, in the order it came."""
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.waiting: deque[tuple[float, float, int]] = deque()
+        self.waiting: deque[_Came] = deque()
         self.seen_until = 0.0
         self.still_until = 0.0
         self.fetched_at = 0.0
@@ -140,7 +144,6 @@ class _Core:
 
     def __init__(self, lanes: list[_Lane]) -> None:
         self.lanes = lanes
-        self.next = 0
         self.in_hand = 0
         self.busy = 0.0
         self.idle = False
@@ -208,13 +211,14 @@ class _Run:
         if core.in_hand >= IN_HAND:
             core.idle = True
             return
-        for turn in range(len(core.lanes)):
-            lane = core.lanes[(core.next + turn) % len(core.lanes)]
-            if not lane.in_hand and max(lane.still_until, lane.fetched_at) <= now and self._fill(lane, now):
-                core.next = (core.next + turn + 1) % len(core.lanes)
-                self._take(now, core, lane)
-                return
-        self._at(now + POLL_S, self._look, core)
+        free = [lane for lane in core.lanes if not lane.in_hand and max(lane.still_until, lane.fetched_at) <= now]
+        waiting = [lane for lane in free if self._fill(lane, now)]
+        if new := [lane for lane in waiting if lane.to_hear]:
+            self._hear(now, core, new[0])
+        elif waiting:
+            self._take(now, core, sorted(waiting, key=lambda lane: lane.waiting[0][0]))
+        else:
+            self._at(now + POLL_S, self._look, core)
 
     def _fill(self, lane: _Lane, now: float) -> bool:
         """Note what came since the last look; tell whether anything waits."""
@@ -225,31 +229,28 @@ class _Run:
             lane.waiting.append((since, now, came))
         return bool(lane.waiting)
 
-    def _take(self, now: float, core: _Core, lane: _Lane) -> None:
-        if lane.to_hear:
-            heard = min(HEARD, lane.to_hear)
-            lane.to_hear -= heard
-            took = self._work(heard)
-            core.busy += took
-            self._at(now + took, self._look, core)
-            return
-        batch, room = [], BATCH
-        while lane.waiting and room:
-            since, until, messages = lane.waiting.popleft()
-            taken = min(messages, room)
-            between = since + (until - since) * taken / messages
-            batch.append((since, between, taken))
-            if taken < messages:
-                lane.waiting.appendleft((between, until, messages - taken))
-            room -= taken
-        lane.in_hand = True
-        lane.fetched_at = now + self.costs.fetch_s
+    def _hear(self, now: float, core: _Core, lane: _Lane) -> None:
+        heard = min(HEARD, lane.to_hear)
+        lane.to_hear -= heard
+        took = self._work(heard)
+        core.busy += took
+        self._at(now + took, self._look, core)
+
+    def _take(self, now: float, core: _Core, lanes: Sequence[_Lane]) -> None:
+        batch, taken, room = list[_Came](), list[_Lane](), BATCH
+        for lane in lanes:
+            if room:
+                batch += (some := _next(lane, room))
+                room -= sum(messages for _, _, messages in some)
+                taken.append(lane)
+                lane.in_hand = True
+                lane.fetched_at = now + self.costs.fetch_s
         core.in_hand += 1
         took = self._work(BATCH - room)
         core.busy += took
         self.batches += 1
         self.judged += BATCH - room
-        self._at(now + took, self._effects, core, lane, batch, BATCH - room)
+        self._at(now + took, self._effects, core, taken, batch, BATCH - room)
         self._at(now + took, self._look, core)
 
     def _work(self, messages: int) -> float:
@@ -258,12 +259,12 @@ class _Run:
         shape = messages / costs.spread**2
         return costs.worker_batch_s + self.random.gammavariate(shape, costs.worker_s * costs.spread**2)
 
-    def _effects(self, now: float, core: _Core, lane: _Lane, batch: Sequence[tuple[float, float, int]], n: int) -> None:
+    def _effects(self, now: float, core: _Core, lanes: Sequence[_Lane], batch: Sequence[_Came], n: int) -> None:
         done = self._asked(now, n) + self.costs.rest_s / 2
-        self.oldest += done + self.costs.rest_s / 2 - batch[0][0]
+        self.oldest += done + self.costs.rest_s / 2 - min(since for since, _, _ in batch)
         for since, until, messages in batch:
             self.ages.add(done + self.costs.rest_s / 2, since, until, messages)
-        self._at(done, self._done, core, lane)
+        self._at(done, self._done, core, lanes)
 
     def _asked(self, now: float, messages: int) -> float:
         """Return when the store has answered."""
@@ -281,8 +282,9 @@ class _Run:
             answered = max(answered, self.shard_free[shard])
         return answered
 
-    def _done(self, now: float, core: _Core, lane: _Lane) -> None:
-        lane.in_hand = False
+    def _done(self, now: float, core: _Core, lanes: Sequence[_Lane]) -> None:
+        for lane in lanes:
+            lane.in_hand = False
         core.in_hand -= 1
         if core.idle:
             core.idle = False
@@ -322,6 +324,20 @@ class _Run:
     def _give(self, lane: _Lane, core: _Core) -> None:
         lane.to_hear = int(min(WARM_MOST, lane.share * self.plan.rate * WARM_MS / 1000))
         core.lanes.append(lane)
+
+
+def _next(lane: _Lane, most: int) -> list[_Came]:
+    """Take at most so many of the messages that wait in a lane, the oldest first."""
+    taken, room = list[_Came](), most
+    while lane.waiting and room:
+        since, until, messages = lane.waiting.popleft()
+        some = min(messages, room)
+        between = since + (until - since) * some / messages
+        taken.append((since, between, some))
+        if some < messages:
+            lane.waiting.appendleft((between, until, messages - some))
+        room -= some
+    return taken
 
 
 def dealt(places: int, things: int, exponent: float, cap: float, random: Random) -> list[float]:

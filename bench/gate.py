@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -66,7 +67,7 @@ def held(measured: Mapping[str, float] | None = None) -> list[Floor]:
 def measure(rounds: int = ROUNDS, messages: int = MESSAGES) -> dict[str, float]:
     """Return the medians of the ratios of each round."""
     with ExitStack() as stack:
-        sides = _sides(load_rules([RULES]), mix(messages), spam(messages // 4))
+        sides = _sides(load_rules([RULES]), mix(messages), list(islice(spam(), messages // 4)))
         as_a_worker(stack)
         seen = [{name: side() for name, side in sides.items()} for _ in range(rounds)]
     ours = [name for name in sides if name != "jieba"]

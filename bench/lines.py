@@ -49,15 +49,15 @@ def endless(seed: int = 7, start_ms: int = NOW, rate: float = RATE) -> Iterator[
             yield line.event
 
 
-def ordinary(count: int) -> list[ChatEvent]:
-    """Return generated chat as it comes: one line in twenty is abuse, a third is made to look like it."""
-    return [line.event for line in Traffic(7, players=PLAYERS, start_ms=NOW, rate=RATE).take(count)]
+def ordinary(seed: int = 7) -> Iterator[ChatEvent]:
+    """Yield generated chat as it comes: one line in twenty is abuse, a third is made to look like it."""
+    return (line.event for line in Traffic(seed, players=PLAYERS, start_ms=NOW, rate=RATE))
 
 
-def spam(count: int) -> list[ChatEvent]:
-    """Return the abusive lines of generated chat, and nothing else."""
-    traffic = Traffic(7, players=PLAYERS, start_ms=NOW, rate=RATE, spam_share=1.0)
-    return [line.event for line in islice((line for line in traffic if line.abusive), count)]
+def spam(seed: int = 7) -> Iterator[ChatEvent]:
+    """Yield the abusive lines of generated chat, and nothing else."""
+    traffic = Traffic(seed, players=PLAYERS, start_ms=NOW, rate=RATE, spam_share=1.0)
+    return (line.event for line in traffic if line.abusive)
 
 
 def dear(number: int) -> dict[str, str]:

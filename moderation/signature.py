@@ -1,7 +1,7 @@
 """Signed records: who may write a topic is the broker's to say; a signature says it again where brokers are shared.
 
 A record is signed by a header `qingliu-hmac`: in hex, the HMAC-SHA256 of its key, one zero byte, and its value. A key
-of ours holds no zero byte, so nothing can be moved from one to the other. The topic is no part of it: mirrors rename
+with a zero byte is refused, so nothing can be moved from one to the other. The topic is no part of it: mirrors rename
 topics. So a signature proves that a holder of the secret wrote this record once, and not that it is new, nor in which
 topic it was written: ids make what comes again harmless.
 """
@@ -48,7 +48,8 @@ def check(
     told = signature_of(headers)
     if told is None:
         raise EventError(DeadReason.BAD_SIGNATURE, f"no header {HEADER}")
-    if not any(hmac.compare_digest(told, _hex(key or b"", value or b"", secret)) for secret in secrets):
+    key, value = key or b"", value or b""
+    if b"\0" in key or not any(hmac.compare_digest(told, _hex(key, value, secret)) for secret in secrets):
         raise EventError(DeadReason.BAD_SIGNATURE, f"{HEADER} was made with another key, or for another record")
 
 

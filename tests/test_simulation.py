@@ -101,11 +101,11 @@ def test_poisson_variates_have_their_mean_and_variance(mean: float) -> None:
 def test_what_is_needed_holds_the_limit_and_is_told_for_people(tmp_path: Path) -> None:
     need = needed(5000, COSTS)
     assert need.p99_s <= LIMIT_S
-    assert need.plan.workers == 3
+    assert need.plan.workers == 2
     assert need.plan.partitions >= 12
     assert need.lost.oldest_s > 20, "a session"
     assert need.breaks_at > 1
-    assert any(line.startswith("workers") and line.split()[-1] == "3" for line in table([need]))
+    assert any(line.startswith("workers") and line.split()[-1] == "2" for line in table([need]))
     (tmp_path / "costs").write_text("a table\n" + json.dumps({"costs": COSTS._asdict(), "needs": []}))
     assert read_costs(tmp_path / "costs") == COSTS
 
