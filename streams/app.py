@@ -4,9 +4,9 @@
     chat.private ─▶ "private"    ├─▶ Pipeline ─▶ moderation.enforcement, .cases, .dead-letters; the ledger
     moderation.commands ─▶ "commands" ┘
 
-An agent reads batches, has the pipeline make their effects durable, and acknowledges them; all that waits
-together (streams/lanes.py). Nothing may leave an agent's body: Faust would acknowledge what was in work. So what cannot
-be handled ends the process instead, unacknowledged, and whoever runs it starts it again.
+An agent reads batches, has the pipeline make their effects durable, and acknowledges them; what waits goes on together
+(streams/lanes.py). Nothing may leave an agent's body: Faust would acknowledge what was in work. So what cannot be
+handled ends the process instead, unacknowledged, and whoever runs it starts it again.
 """
 
 from __future__ import annotations
@@ -141,13 +141,14 @@ def _told_to_end(exc: BaseException) -> bool:
 
 
 async def _together(app: faust.App, events: Sequence[Any], work: Work) -> None:
-    """Work on batches of one partition and generation as one, and acknowledge them."""
+    """Work on batches of one generation as one, and acknowledge them."""
     batch = events[0].message
     records = batch.value if len(events) == 1 else [record for event in events for record in event.message.value]
     try:
         await work(records, lambda: bool(batch.generation_id == app.consumer_generation_id))
     except Stale:
-        log.warning("batch left to the partition's new owner", topic=batch.topic, partition=batch.partition)
+        left = sorted({event.message.partition for event in events})
+        log.warning("batches left to their partitions' new owners", topic=batch.topic, partitions=left)
         for event in events:
             cast("BatchConsumer", app.consumer).abandon(event.message)
     else:
