@@ -129,11 +129,21 @@ class Drive:
             for partition, mark in enumerate(marks):
                 key, value = key_value(mark)
                 await producer.send(self._topics.world, value, key=key, partition=partition)
-            try:
-                latencies = await asyncio.wait_for(reading, WITHIN_S)
-            except TimeoutError:
-                raise NotMeasured(f"the worker did not act within {WITHIN_S:.0f} s") from None
+            latencies = await self._answered(reading)
             return Driven(len(lines) / (time.perf_counter() - began), sorted(latencies), sorted(late))
+
+    async def _answered(self, reading: asyncio.Task[list[float]]) -> list[float]:
+        """Wait for all answers. Raises NotMeasured where they do not come, or a worker ends."""
+        ends = [asyncio.create_task(worker.process.wait()) for worker in self.workers]
+        try:
+            await asyncio.wait([reading, *ends], timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            why = next((f"a worker ended with {end.result()}" for end in ends if end.done()), "no answer")
+            raise NotMeasured(f"{why}: the workers were to act within {WITHIN_S:.0f} s")
+        finally:
+            for task in (reading, *ends):
+                task.cancel()
 
 
 def _mark(number: int) -> ChatEvent:
