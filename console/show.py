@@ -174,13 +174,21 @@ def _facts(found: Explanation) -> Table:
         say("联系方式", "handles"): Text("，".join(f"{h.type} {visible(h.value)}{_of(h)}" for h in found.handles)),
         say("伪装", "signals"): Text("，".join(words.SIGNALS[name] for name in found.signals), "yellow"),
         say("情境", "context"): Text("，".join(words.FACTS[name] for name in found.facts)),
-        say("玩家分层", "tier"): Text(words.TIERS[found.tier]),
+        say("玩家分层", "tier"): Text(words.TIERS[found.tier] + _wary(found)),
         say("其他类别", "also"): Text("；".join(map(_points, found.scores[1:]))),
     }
     for name, value in rows.items():
         if value.plain:
             table.add_row(name, value)
     return table
+
+
+def _wary(found: Explanation) -> str:
+    """Say why more points are asked; nothing where none are asked."""
+    why = say(
+        "（不是新号，又没留联系方式：处罚线看 act_settled）", " (not new, and no contact: acted on from act_settled)"
+    )
+    return why if found.wary and found.scores else ""
 
 
 def _read(terms: Iterable[TermSeen]) -> Iterator[str]:

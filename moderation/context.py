@@ -39,6 +39,12 @@ def is_new(event: ChatEvent, bounds: Bounds) -> bool:
     return (age is not None and age <= bounds.new_age_days) or (level is not None and level <= bounds.new_level)
 
 
+def is_settled(event: ChatEvent, bounds: Bounds) -> bool:
+    """Tell whether the sender is known not to be new. Of whom neither age nor level is known, nothing is known."""
+    known = event.age_days is not None or event.sender.level is not None
+    return known and not is_new(event, bounds)
+
+
 def tier(event: ChatEvent, bounds: Bounds) -> Tier:
     """Place the sender: vip, paying, new, or established. Someone of whom nothing is known is established."""
     if (event.sender.vip or 0) >= bounds.vip_at_least:

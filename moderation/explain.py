@@ -89,6 +89,7 @@ class Explanation(Struct, frozen=True):
     """All there is to say about one message, judged alone, by a sender without strikes.
 
     `scores`: that of the verdict's label first, then the highest. `parts`: of the weight of each hit, by its rule.
+    `wary`: words are all there is against a player who is known not to be new.
     """
 
     text: str
@@ -107,6 +108,7 @@ class Explanation(Struct, frozen=True):
     judgement: Judgement
     why_human: str = ""
     suggested: tuple[str, ...] = ()
+    wary: bool = False
 
 
 def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
@@ -135,6 +137,7 @@ def explain(rules: RuleSet, event: ChatEvent) -> Explanation:
         judgement=outcome.judgement,
         why_human=outcome.cases[0].why_human if outcome.cases else "",
         suggested=outcome.cases[0].suggested if outcome.cases else (),
+        wary=decide.is_wary(rules.policy, event, finding.handles),
     )
 
 
@@ -146,13 +149,14 @@ def why_not(rules: RuleSet, rule: Rule, event: ChatEvent) -> Missed | None:
 
 
 def _scores(rules: RuleSet, finding: decide.Finding) -> list[Score]:
-    scores = [_score(rules, label, points) for label, points in decide.scores(finding.hits).items()]
+    wary = decide.is_wary(rules.policy, finding.event, finding.handles)
+    scores = [_score(rules, label, points, wary=wary) for label, points in decide.scores(finding.hits).items()]
     return sorted(scores, key=lambda s: (s.label != finding.label, -s.points))
 
 
-def _score(rules: RuleSet, label: Label, points: float) -> Score:
-    policy = rules.policy.labels[label]
-    return Score(label, points, policy.review, policy.act)
+def _score(rules: RuleSet, label: Label, points: float, *, wary: bool) -> Score:
+    bars = rules.policy.labels[label]
+    return Score(label, points, bars.review, bars.bar(wary=wary))
 
 
 # --- what was seen
@@ -228,7 +232,8 @@ def _miss(rules: RuleSet, rule: Rule, reading: Reading, hits: Sequence[Hit]) -> 
     missing = (*map(_name, absent), *unmet)
     weight = min(100, max(0, sum(part.points for part in _weighed(rules, rule, reading))))
     one = Hit(rule.id, rule.revision, rule.label, weight, "")
-    would = _score(rules, rule.label, decide.scores((*hits, one))[rule.label])
+    wary = decide.is_wary(rules.policy, reading.event, reading.handles)
+    would = _score(rules, rule.label, decide.scores((*hits, one))[rule.label], wary=wary)
     spared = "" if missing else next(filter(None, (_held(guard, reading) for guard in rule.unless)), "")
     return Missed(rule.id, len(parts) - len(absent), len(parts) + len(unmet), would, missing, spared)
 

@@ -211,7 +211,8 @@ class Moderator:
         policy, event = self.rules.policy, reading.event
         if not hits and not reading.handles:
             return Finding(event, "allow", 0.0, (), ())
-        verdict, label, score = decide.weigh(policy, hits) if hits else ("allow", None, 0.0)
+        wary = decide.is_wary(policy, event, reading.handles)
+        verdict, label, score = decide.weigh(policy, hits, wary=wary) if hits else ("allow", None, 0.0)
         quoting = self._quoting is not None and self._quoting(reading)
         finding = Finding(
             event,

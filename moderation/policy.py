@@ -129,6 +129,7 @@ class LabelPolicy(Struct, frozen=True):
     """How one label is judged: points for review and for action, the ladder, and what the player is told.
 
     One that `yields` names a message only where no other label does: a contact is what most offences are made with.
+    `act_settled` is for who is known not to be new and leaves no contact: words alone are weaker evidence against them.
     """
 
     review: int
@@ -136,6 +137,11 @@ class LabelPolicy(Struct, frozen=True):
     ladder: str
     reason: str
     yields: bool = False
+    act_settled: int | None = None
+
+    def bar(self, *, wary: bool) -> int:
+        """Return the points from which on is acted; `wary`: a settled player who leaves no contact."""
+        return self.act if self.act_settled is None or not wary else self.act_settled
 
 
 class CampaignPolicy(Struct, frozen=True):

@@ -93,14 +93,15 @@ def _appeals(problems: Problems, node: Node | None) -> AppealPolicy:
 
 
 def _label(problems: Problems, node: Node, ladders: Mapping[str, Ladder]) -> LabelPolicy:
-    entry = problems.mapping(node, ("review", "act", "ladder", "告知", "yields"), _LABEL)
+    entry = problems.mapping(node, ("review", "act", "act_settled", "ladder", "告知", "yields"), _LABEL)
     review = problems.integer(entry.get("review"), 40, 1, 100)
     act = problems.integer(entry.get("act"), 70, 1, 101)
     if act < review:
         problems.problem(node, "E401", act=act, review=review)
+    settled = problems.integer(entry["act_settled"], act, act, 101) if "act_settled" in entry else None
     ladder = problems.choice(entry.get("ladder"), ladders, next(iter(ladders), ""))
     told, yields = problems.text(entry.get("告知"), most=100), problems.flag(entry.get("yields"))
-    return LabelPolicy(review, act, ladder, told, yields)
+    return LabelPolicy(review, act, ladder, told, yields, settled)
 
 
 def _ladder(problems: Problems, name: str, node: Node) -> Ladder:

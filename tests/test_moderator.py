@@ -237,6 +237,17 @@ def test_low_confidence_goes_to_a_human_with_what_the_ladder_would_do() -> None:
     assert case.due_at - case.created_at == 24 * 3_600_000
 
 
+def test_words_alone_must_weigh_more_against_a_settled_player_than_against_others() -> None:
+    bars = msgspec.structs.replace(rules().policy.labels["rmt"], act_settled=95)
+    policy = msgspec.structs.replace(rules().policy, labels={**rules().policy.labels, "rmt": bars})
+    strict = RuleSet(msgspec.structs.replace(rules().contents, policy=policy))
+    told: list[dict[str, Any]] = [{"level": 60}, {"account_age_days": 90}, {"level": 3}, {"account_age_days": 1}, {}]
+    verdicts = [Moderator(strict).judge([event("zzzq", **known)])[0].verdict for known in told]
+    assert verdicts == ["review", "review", "act", "act", "act"]
+    [finding] = Moderator(strict).judge([event("出金加QQ 7381920465", level=60)])
+    assert finding.verdict == "act"  # a contact is no mere word
+
+
 def test_without_history_nobody_is_muted_or_banned() -> None:
     out = outcome(event("出金加QQ 7381920465", level=3), degraded=True)
     assert kinds(out) == [("revert", "message", None)]

@@ -136,6 +136,12 @@ def test_an_action_is_said_in_the_words_of_a_moderator(changes: dict[str, object
     assert deed(msgspec.structs.replace(plain, **changes)) == said
 
 
+def test_an_explanation_says_why_more_is_asked_against_a_settled_player() -> None:
+    for text, level, told in (("zzzq", 60, True), ("zzzq", 3, False), ("出金加QQ 7381920465", 60, False)):
+        said = event(text, level=level)
+        assert ("act_settled" in printed(explanation(explain(rules(), said), said), width=120)) is told
+
+
 def test_an_explanation_says_what_hit_what_was_dropped_and_what_nearly_hit() -> None:
     said = event("出金加QQ 738190005，举报替代练习", level=3, name="看我\u202e名字")
     out = printed(explanation(explain(rules(), said), said), width=120)
