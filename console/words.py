@@ -55,7 +55,7 @@ SIGNALS: Final = {
     "disguised": "有伪装", "zero_width": "零宽字符", "combining": "叠加符号", "bidi": "方向控制符",
     "enclosed": "带圈字", "mixed_digits": "混用几种数字", "mixed_script": "混用几种文字", "separators": "字间夹符号",
     "long_run": "长串重复", "newlines": "换行刷屏", "truncated": "太长已截断", "obfuscated_handle": "联系方式有伪装",
-    "id_like": "有字母数字串", "acrostic": "藏头藏尾",
+    "id_like": "有字母数字串", "acrostic": "藏头藏尾", "respelled": "多处谐音形近",
 }  # fmt: skip
 FACTS: Final = {
     **{name: f"{word}频道" for name, word in CHANNELS.items() if name != "all"},

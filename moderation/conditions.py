@@ -135,7 +135,9 @@ NOISE_KEY: Final = "=noise"
 RUN_KEY: Final = "=run"
 #: Of messages whose clauses begin or end with the characters of a term.
 ACROSTIC_KEY: Final = "=acrostic"
-SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY, ACROSTIC_KEY)
+#: Of messages with a term that is meant, not written; the signal asks for more than one.
+RESPELLED_KEY: Final = "=respelled"
+SIGN_KEYS: Final = (HANDLE_KEY, DISGUISED_KEY, NOISE_KEY, RUN_KEY, ACROSTIC_KEY, RESPELLED_KEY)
 #: Keys of where a message is said, and of senders who are new: a rule for others is not tried.
 NEW: Final = "new"
 NEW_KEY: Final = "#new"
@@ -170,4 +172,5 @@ KEY_OF: Final = {
     "newlines": NOISE_KEY,
     "id_like": RUN_KEY,
     "acrostic": ACROSTIC_KEY,
+    "respelled": RESPELLED_KEY,
 }

@@ -30,10 +30,14 @@ _TRUNK: Final = re.compile(r"^(?:0086|86|0)(?=1[3-9]\d{9})")
 _NOISE: Final = 3
 #: So many digits are a number without a cue, if they are strange.
 _WHOLE: Final = 9
+#: A number of fewer kinds of digits needs a cue: one account number in four hundred has so few.
+_KINDS: Final = 3
 #: A shorter number is an everyday one: its cue must stand right before it.
 _LONG: Final = 8
 _CLOSE: Final = 3
 _AFTER_REACH: Final = 4
+#: A cue of several characters so near behind a number outweighs a word of the game before it.
+_RIGHT_BEHIND: Final = 1
 #: Words farther than this cannot matter: the longest word, spaced out, and its reach.
 _WINDOW: Final = 32
 _LETTER: Final = re.compile("[a-z]")
@@ -75,7 +79,7 @@ class Contacts:
         """Return the type of a number, or "" for one that is no handle."""
         said, loose = self._said_before(text, number, before)
         if said == "negative":
-            return ""
+            return _said_after(number, [m for m in after if not m.single], _RIGHT_BEHIND)
         if said:
             return said
         if (
@@ -120,7 +124,8 @@ class Contacts:
         """Return the type of a number no word speaks of: a phone, or what was disguised with care."""
         if _is_phone(number) and (number.neat or number.strange):
             return "" if LONGEST in self._uid_lengths and not number.strange else "tel"
-        return "qq" if number.strange and len(number.digits) >= (_LONG if loose else _WHOLE) else ""
+        enough = len(number.digits) >= (_LONG if loose else _WHOLE)
+        return "qq" if number.strange and enough and _is_random(number.digits) else ""
 
     def _is_everyday(self, digits: str) -> bool:
         """Numbers everybody writes: 666666, 12345678, 5201314, round sums, dates."""
@@ -164,6 +169,11 @@ def _named(cues: list[Mark], number: Number) -> str:
     if _is_phone(number):
         return "tel"
     return "qq" if len(number.digits) >= _LONG else ""
+
+
+def _is_random(digits: str) -> bool:
+    """Tell whether digits look dealt out: not of so few kinds as stars and scores, nor each once as in a puzzle."""
+    return len(set(digits)) > _KINDS and sorted(digits) != list("123456789")
 
 
 def _is_phone(number: Number) -> bool:

@@ -62,6 +62,8 @@ class HandleGrammar(Struct, frozen=True, forbid_unknown_fields=True):
     search_words: Words
     id_stop_words: Words
     not_names: Words
+    #: Those of senders, guilds and signatures; rule sets from before 2026-11-22 have none.
+    name_cues: Words = ()
 
 
 #: How far from a number its word may stand. A cue of one character is an everyday one: it must stand closer.

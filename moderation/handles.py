@@ -19,8 +19,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import re2
+from msgspec.structs import replace
 
 from moderation.actions import Field, Handle
+from moderation.conditions import TEXT
 from moderation.contacts import PHONE, Contacts
 from moderation.cues import Found, HandleGrammar, Vocabulary, any_of, free
 from moderation.fold import View
@@ -69,15 +71,19 @@ class HandleFinder:
     """Finds contact handles in folded text. `allow` names official contacts, by type: those are never reported.
 
     An official number is official under whichever cue it stands. Building folds and compiles all words: milliseconds.
-    In every folded text with a handle one of the `gates` matches, and in few others. None matches across
+    In every folded message with a handle one of the `gates` matches, and in few others; a name may hold one beside an
+    offer, too, wherever there are letters and digits enough for an id. None matches across
     U+FF28, so that many texts can be searched at once with that character between them.
     """
 
     def __init__(self, grammar: HandleGrammar, allow: Mapping[str, Collection[str]] = MappingProxyType({})) -> None:
         self._official = frozenset(v.casefold() for values in allow.values() for v in values)
-        self._words = Vocabulary(grammar)
         self._links = Links(grammar)
-        self._ids = Ids(grammar, self._words)
+        self._words, self._ids = _told(grammar)
+        #: In a name what is offered says that a number beside it is where it is to be had.
+        self._named = _told(
+            replace(grammar, cues=grammar.cues | {"wx": (*grammar.cues.get("wx", ()), *grammar.name_cues)})
+        )
         self._numerals = Numerals(grammar)
         self._contacts = Contacts(grammar)
         self._backwards = re.compile(any_of(grammar.reversing)).search
@@ -94,7 +100,7 @@ class HandleFinder:
         """Return the handles of a field in the order they stand there, each type and value once."""
         found: dict[tuple[str, str], Handle] = {}
         for view in self._readings(folded):
-            for start, end, type_, value in self._find(view):
+            for start, end, type_, value in self._find(view, field):
                 if value and value not in self._official and (type_, value) not in found:
                     span = view.span(start, end)
                     plain = value in view.raw[slice(*span)].casefold()
@@ -115,13 +121,19 @@ class HandleFinder:
         if filler := _filler(view.text):
             yield _without(re.compile(re.escape(filler)), view)
 
-    def _find(self, view: View) -> list[Found]:
+    def _find(self, view: View, field: Field) -> list[Found]:
         text = view.text
+        words, ids = (self._words, self._ids) if field in TEXT else self._named
         found = self._links.find(text)
-        marks = free(self._words.marks(text), found)
-        found += free(self._ids.find(text, marks), found)
+        marks = free(words.marks(text), found)
+        found += free(ids.find(text, marks), found)
         numbers = free(self._numerals.find(view), found)
         return found + list(self._contacts.accept(text, numbers, marks)) if numbers else found
+
+
+def _told(grammar: HandleGrammar) -> tuple[Vocabulary, Ids]:
+    words = Vocabulary(grammar)
+    return words, Ids(grammar, words)
 
 
 def _without(pattern: re.Pattern[str], view: View) -> View:

@@ -48,7 +48,7 @@ class Links:
         self._ending = re.compile(rf"(?:{plain}|{words})\s?(?:{tlds})(?![a-z0-9-])|{comma}")
         self._host = re.compile(
             rf"(?<![a-z0-9.-])(?P<www>h(?:tt|xx)ps?\s?:\s?//\s?(?:{three})?|{three})?"
-            rf"(?P<host>(?:[a-z0-9-]{{1,63}}{dot}){{1,6}}(?P<tld>{tlds}))(?![a-z0-9_-])(?::\d{{1,5}})?"
+            rf"(?P<host>(?:[a-z0-9-]{{1,63}}{dot}){{1,6}}(?P<tld>{tlds}))(?![a-z0-9_-]|\.[0-9])(?::\d{{1,5}})?"
             rf"(?:(?P<slash>\s?/\s?)(?P<rest>[\w+/-]{{0,64}}))?",
             re.ASCII,
         )

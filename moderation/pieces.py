@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from moderation.fold import squeeze
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,14 +25,19 @@ if TYPE_CHECKING:
 SHORT: Final = 16
 #: How far back pieces belong together, and how many.
 JOIN_MS: Final = 120_000
-JOIN_MOST: Final = 8
+JOIN_MOST: Final = 12
 #: A message of so few characters may be a piece of a word.
 SCRAP: Final = 2
 #: Characters of an id: fewer are no contact.
 LEAST_ID: Final = 5
 #: Senders and devices remembered, those longest silent first to go: with two messages each 21 MB (2026-11-22).
 MOST_SENDERS: Final = 50_000
-_ID: Final = re.compile(r"[0-9a-z零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖]")
+#: Digits dictated over messages, among small talk: fewer are none. Nobody says more of them at once.
+LEAST_DICTATED: Final = 6
+MOST_AT_ONCE: Final = 4
+_NUMERALS: Final = "0-9零〇一二三四五六七八九幺两壹贰叁肆伍陆柒捌玖"
+_ID: Final = re.compile(f"[a-z{_NUMERALS}]")
+_DIGITS: Final = re.compile(f"[{_NUMERALS}]+")
 
 
 class _Said(Struct, frozen=True, gc=False):
@@ -100,10 +107,33 @@ def torn(line: Mapping[str, _Said], current: _Said) -> list[str]:
     return parts if scraps or len(_ID.findall(" ".join(parts))) >= LEAST_ID else []
 
 
-def together(parts: Sequence[str]) -> str:
-    """Put pieces together: one after the other, or, where all have as many lines, line by line (叠楼 over messages)."""
+def together(parts: Sequence[str]) -> tuple[str, int]:
+    """Put pieces together; return them as one text, and how much at its end is of the last one.
+
+    One after the other; or, where all have as many lines, line by line (叠楼 over messages); or, where a number is
+    dictated among small talk, its digits right behind the piece before them, which says what they are.
+
+    >>> together(["企鹅号记一下", "六二零，卡了", "继续，七三九"])
+    ('六二零，卡了 继续，七三九 企鹅号记一下 六二零 七三九', 3)
+    """
     rows = [part.split("\n") for part in parts]
     height = len(rows[0])
     if height > 1 and all(len(row) == height for row in rows):
-        return "\n".join("".join(column) for column in zip(*rows, strict=True))
-    return " ".join(parts)
+        return "\n".join("".join(column) for column in zip(*rows, strict=True)), len(parts[-1])
+    if dictated := _dictated(parts):
+        return dictated
+    return " ".join(parts), len(parts[-1])
+
+
+def _dictated(parts: Sequence[str]) -> tuple[str, int] | None:
+    """Put a dictated number together: at most one run of digits a piece, and other words beside some of them."""
+    digits = [_DIGITS.findall(part) for part in parts]
+    first = next((at for at, runs in enumerate(digits) if at and runs), 0)
+    spoken = [runs[0] for runs in digits[first:] if runs]
+    talk = any(runs != [squeeze(part)] for part, runs in zip(parts[first:], digits[first:], strict=True))
+    enough = len("".join(spoken)) >= LEAST_DICTATED and bool(digits[-1])
+    breaths = max(map(len, digits)) == 1 and len(spoken) > 1 and max(map(len, spoken)) <= MOST_AT_ONCE
+    if not (first and talk and enough and breaths):
+        return None
+    rest = [*parts[: first - 1], *parts[first:]]
+    return " ".join([*rest, parts[first - 1], *spoken]), len(spoken[-1])

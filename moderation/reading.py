@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SIGNALS: Final = (
     "disguised", "zero_width", "combining", "bidi", "enclosed", "mixed_digits", "mixed_script", "separators",
     "long_run", "newlines", "truncated", "obfuscated_handle", "id_like", "acrostic",
+    "respelled",
 )  # fmt: skip
 #: Texts, names, guilds and signatures whose scan is remembered, those first met first to go: of generated chat nearly
 #: half was said before.
@@ -94,6 +95,8 @@ class Reading:
         match name:
             case "id_like" | "acrostic":
                 return True
+            case "respelled":
+                return self.texts["text"].respelled
             case "obfuscated_handle":
                 return any(h.obfuscated for h in self.handles)
             case _:
@@ -163,7 +166,7 @@ class Reader:
         None where nothing comes together that some rule looks for and that the message alone does not hold.
         """
         out: list[Whole | None] = [None] * len(readings)
-        wholes = [(at, together(parts), len(parts[-1])) for at, parts in enumerate(torn) if parts]
+        wholes = [(at, *together(parts)) for at, parts in enumerate(torn) if parts]
         if wholes:
             met = self._scanner.together([(text, own) for _, text, own in wholes])
             worth = [one for one, bits in zip(wholes, met, strict=True) if self._awakened(readings[one[0]], *bits)]

@@ -14,7 +14,7 @@ texts that some rule asks about.
 from __future__ import annotations
 
 import re
-from itertools import repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from moderation.conditions import (
     DISGUISED_KEY,
     HANDLE_KEY,
     NOISE_KEY,
+    RESPELLED_KEY,
     RUN_KEY,
     TEXT,
 )
@@ -35,7 +36,7 @@ from moderation.rewrite import backwards
 from moderation.ruleset import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import re2
 
@@ -93,6 +94,8 @@ _CUE: Final = 24
 
 #: Readings that leave every character in its place, so that the words around tell something.
 _AS_TYPED: Final = frozenset({"", "sound", "shape"})
+#: Ways to write one word that nobody takes by chance for two words of a sentence.
+RESPELLED: Final = frozenset({"sound", "shape", "pinyin", "parts", "reversed"})
 
 
 class Text:
@@ -185,9 +188,12 @@ class Text:
 
     def _sighted(self, bit: int) -> Sequence[Sighting]:
         """Return where terms of a class were sighted."""
+        return self._by_class().get(self._rules.class_of[bit], ())
+
+    def _by_class(self) -> Mapping[str, Sequence[Sighting]]:
         if self._sightings is None:
             self._sightings = self._sorted()
-        return self._sightings.get(self._rules.class_of[bit], ())
+        return self._sightings
 
     def _sorted(self) -> dict[str, list[Sighting]]:
         """Sort what was noted by the classes of its terms: only now a rule asks for one."""
@@ -208,6 +214,23 @@ class Text:
         if not words.hold(one.start, one.end):
             return False
         return not one.disguise or not self._rules.segmenter.is_word(one.view.text[one.start : one.end])
+
+    @property
+    def respelled(self) -> bool:
+        """Whether two words or more, a third of what is said, are meant, not written.
+
+        Chance makes a homophone of a word now and then.
+        """
+        classes = self._by_class().values()
+        meant = (
+            one for one in chain(*classes) if one.disguise in RESPELLED and (len(one.term.text) > 2 or self._holds(one))
+        )
+        spans = sorted({one.view.span(one.start, one.end) for one in meant}, key=_apart)
+        words = end = letters = 0
+        for start, stop in spans:
+            if start >= end:
+                words, letters, end = words + 1, letters + self.folded.letters(start, stop), stop
+        return words > 1 and letters * 3 >= self.folded.letters(0, len(self.folded.raw))
 
     def why_not(self, one: Sighting, ts: int) -> str:
         """Say why a term that was sighted does not count."""
@@ -238,6 +261,11 @@ class Text:
         return ()
 
 
+def _apart(span: Span) -> Span:
+    """Sort by where places begin, the longer first."""
+    return span[0], -span[1]
+
+
 def _inside(found: Found, allowed: Sequence[Found]) -> bool:
     return any(a.start <= found.start and found.end <= a.end for a in allowed)
 
@@ -260,11 +288,14 @@ class Scanner:
         self._match(joined, plain)
         for gate in self._rules.finder.gates:
             self._handles([texts[at] for at in joined.holding_bytes(gate)])
+        runs = [texts[at] for at in joined.holding_bytes(_IDS)]
+        self._handles([text for text in runs if text.field not in TEXT])
         spaced = [texts[at] for at in joined.holding_bytes(_SPACED)]
         odd = [texts[at] for at in typed.holding_bytes(_ODD)]
-        self._signs(texts, joined, [*odd, *spaced])
-        self._unmask(joined, plain)
-        self._rewrite(texts, joined, spaced, odd)
+        self._signs(texts, joined, [*odd, *spaced], runs)
+        weak = self._unmask(joined, plain)
+        weak += self._rewrite(texts, joined, spaced, odd)
+        self._believe(weak)
         return texts
 
     def _shown(self, raws: Sequence[str], typed: Joined) -> Sequence[str] | None:
@@ -283,30 +314,36 @@ class Scanner:
                 text.handles = self._rules.finder.find(text.folded, text.field)
                 text.mask |= self._bits[HANDLE_KEY] if text.handles else 0
 
-    def _signs(self, texts: Sequence[Text], joined: Joined, odd: Sequence[Text]) -> None:
+    def _signs(self, texts: Sequence[Text], joined: Joined, odd: Sequence[Text], runs: Sequence[Text]) -> None:
         handled = (text for text in texts if text.mask & self._bits[HANDLE_KEY])
         for text in {*odd, *handled}:
             text.mask |= self._bits[DISGUISED_KEY] if text.folded.signals.disguised else 0
         cycles = (at for at, one in enumerate(joined.parts) if len(one) >= LEAST_CYCLE and CYCLE.search(one))
         for at in {*joined.holding(_RUN), *joined.holding_bytes(_LINES), *cycles}:
             texts[at].mask |= self._bits[NOISE_KEY]
-        for at in joined.holding_bytes(_IDS):
-            texts[at].mask |= self._bits[RUN_KEY]
+        for text in runs:
+            text.mask |= self._bits[RUN_KEY]
 
-    def _rewrite(self, texts: Sequence[Text], joined: Joined, spaced: Sequence[Text], odd: Sequence[Text]) -> None:
-        """Read again, as whole texts, those that are written so that a reader must undo something."""
+    def _rewrite(
+        self, texts: Sequence[Text], joined: Joined, spaced: Sequence[Text], odd: Sequence[Text]
+    ) -> list[_Meant]:
+        """Read again, as whole texts, those that are written so that a reader must undo something.
+
+        Return what is too weak to be noted.
+        """
         found = [(text, text.folded.squeezed) for text in spaced]
         for way in self._rules.ways:
             seen = ((texts[at], way.rewrite(joined.parts[at])) for at in way.gate(joined))
             found += [(text, text.folded.rewritten(way.name, *one)) for text, one in seen if one]
         turned = [t for t in odd if _RLO in t.folded.raw] + [t for t in texts if t.backwards]
         found += [(text, text.folded.rewritten("reversed", *backwards(text.folded.text))) for text in turned]
-        if found:
-            for text, view in found:
-                text.views = (*text.views, view)
-            rewritten = Joined([view.text for _, view in found])
-            self._match(rewritten, found)
-            self._unmask(rewritten, found)
+        if not found:
+            return []
+        for text, view in found:
+            text.views = (*text.views, view)
+        rewritten = Joined([view.text for _, view in found])
+        self._match(rewritten, found)
+        return self._unmask(rewritten, found)
 
     def together(self, wholes: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
         """Return for folded texts put together their bits, and those that the last piece has a part in.
@@ -339,25 +376,40 @@ class Scanner:
             for at in joined.holding_bytes(gate):
                 of[at][0].mask |= bit
 
-    def _unmask(self, joined: Joined, of: Sequence[_Of]) -> None:
-        """Note disguised terms; where only weak ones are found and nothing else, there must be two of them."""
+    def _unmask(self, joined: Joined, of: Sequence[_Of]) -> list[_Meant]:
+        """Note disguised terms; return those that are weak, of one word only, and beside nothing else."""
         found: dict[int, list[Spot]] = {}
         for spot in self._rules.alike.find(joined):
             found.setdefault(spot.text, []).append(spot)
+        weak = []
         for at, spots in found.items():
-            text, view = of[at]
-            alone = not text.mask & self._rules.telling and all(spot.weak for spot in spots)
-            if alone and len({spot.term for spot in spots}) == 1:
-                continue
-            for spot in spots:
-                terms, mask = self._rules.disguised[spot.term]
-                text.mask |= mask | (self._bits[ACROSTIC_KEY] if spot.view in _ACROSTIC else 0)
-                text.note(view, spot.start, spot.end, terms, spot.view)
-            text.backwards |= len({spot.term for spot in spots if spot.view == "reversed"}) > 1
+            meant = (*of[at], spots)
+            if len({spot.term for spot in spots}) > 1 or not all(spot.weak for spot in spots):
+                self._note(*meant)
+            else:
+                weak.append(meant)
+        return weak
+
+    def _believe(self, weak: Iterable[_Meant]) -> None:
+        """Note weak ones of texts that hold something else that tells, in whatever view."""
+        for text, view, spots in weak:
+            if text.mask & self._rules.telling:
+                self._note(text, view, spots)
+
+    def _note(self, text: Text, view: View | None, spots: Sequence[Spot]) -> None:
+        for spot in spots:
+            terms, mask = self._rules.disguised[spot.term]
+            text.mask |= mask | (self._bits[ACROSTIC_KEY] if spot.view in _ACROSTIC else 0)
+            text.note(view, spot.start, spot.end, terms, spot.view)
+        text.backwards |= len({spot.term for spot in spots if spot.view == "reversed"}) > 1
+        if any(spot.view in RESPELLED for spot in spots):
+            text.mask |= self._bits[RESPELLED_KEY]
 
 
 #: A text, and which view of it is searched: None is the folded text itself.
 _Of: TypeAlias = "tuple[Text, View | None]"
+#: Terms that are meant in it.
+_Meant: TypeAlias = "tuple[Text, View | None, list[Spot]]"
 _Noted: TypeAlias = "tuple[View | None, int, int, tuple[Term, ...], str]"
 #: Where terms of a class count, and until when each does; None where none of them expires.
 _Accepted: TypeAlias = "tuple[Sequence[Found], Sequence[int | None] | None]"

@@ -305,6 +305,10 @@ def test_a_handle_is_found_in_its_canonical_form(text: str, expected: list[str])
         "抖音搜 一下教程",
         "公众号 绑定角色",
         "小红书搜索功能坏了",
+        # figures
+        "数独第一行 5 3 4 6 7 8 9 1 2",
+        "出了 3 4 3 3 4 4 3 5 3 星",
+        "报错 err.net.1003",
         # too little
         "QQ 0283746",
         "QQ 1234",
@@ -325,6 +329,21 @@ def test_the_handle_cases(case: str) -> None:
     told = json.loads(case)
     wanted = {h["value"] for h in told["handles"]}
     assert {h.value for h in FINDER.find(fold(told["text"]))} == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("高价683015927", ["wx:683015927"]),
+        ("代练dl_feng09", ["wx:dl_feng09"]),
+        ("dl_feng09上分", ["wx:dl_feng09"]),
+        ("战神20080816", []),
+        ("糖醋排骨", []),
+    ],
+)
+def test_in_a_name_an_offer_says_that_what_is_beside_it_is_a_contact(name: str, expected: list[str]) -> None:
+    assert [f"{h.type}:{h.value}" for h in FINDER.find(fold(name), "name")] == expected
+    assert found(name) == []
 
 
 def test_an_official_contact_is_not_reported_however_it_is_written() -> None:

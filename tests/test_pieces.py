@@ -56,7 +56,14 @@ def test_one_who_was_silent_longest_is_forgotten_first() -> None:
 
 
 def test_pieces_are_put_together_one_after_the_other_or_line_by_line() -> None:
-    assert together(["加扣", "7381", "920"]) == "加扣 7381 920"
-    assert together(["加\n7\n9", "Q\n3\n2"]) == "加Q\n73\n92"
-    assert together(["加\n7", "Q\n3\n2"]) == "加\n7 Q\n3\n2"
-    assert together(["出金"]) == "出金"
+    assert together(["加扣", "7381", "920"]) == ("加扣 7381 920", 3)
+    assert together(["加\n7\n9", "Q\n3\n2"]) == ("加Q\n73\n92", 5)
+    assert together(["加\n7", "Q\n3\n2"]) == ("加\n7 Q\n3\n2", 5)
+    assert together(["出金"]) == ("出金", 2)
+
+
+def test_a_number_dictated_among_small_talk_stands_behind_what_it_is() -> None:
+    dictated = ["企鹅号记一下", "六二零，卡了", "今天天气好", "继续，七三九"]
+    assert together(dictated) == ("六二零，卡了 今天天气好 继续，七三九 企鹅号记一下 六二零 七三九", 3)
+    assert together(["老地方见", "加q 3517920486"]) == ("老地方见 加q 3517920486", 13)  # all at once
+    assert together(["三缺一", "来2个", "还差1个"]) == ("三缺一 来2个 还差1个", 4)  # too few digits

@@ -137,6 +137,29 @@ def test_real_looking_lines_hold_the_terms_found_one_by_one() -> None:
         assert not spaced(text) or terms(text, "squeezed") == searched(text.folded.squeezed.text, compiled())
 
 
+@pytest.mark.parametrize(
+    ("text", "respelled"),
+    [
+        ("歪挂稳得一匹，封耗包陪", True),  # two words of a sentence by sound
+        ("尚下芬找我，秒道帐", True),
+        ("xue sheng jian zhi, ri jie, si liao", True),
+        ("歪挂稳得一匹", False),  # one is a slip, or chance
+        ("外挂稳得一匹，封号包赔", False),  # as they are spelled
+        ("今天我们打本打得很开心，后来有人说那个歪挂很厉害，谁也没见过，封耗包陪的话不要信，大家早点睡", False),
+    ],
+)
+def test_two_words_that_make_up_a_third_of_what_is_said_are_respelled(text: str, respelled: bool) -> None:
+    [reading] = Reader(compiled()).read([event(text)])
+    assert reading.signal("respelled") is respelled
+
+
+def test_a_weak_likeness_counts_beside_what_another_view_tells() -> None:
+    [alone] = scan(["歪挂在哪"], compiled())
+    [beside] = scan(["歪挂在哪，不 封 号"], compiled())
+    assert "cheat" not in {one.term.lexicon for one in alone.seen()}
+    assert {one.disguise for one in beside.seen() if one.term.lexicon == "cheat"} == {"sound"}
+
+
 gaps = st.text(" .|*-~`^+=/\\★●、，", min_size=1, max_size=3)
 
 
