@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -191,8 +192,9 @@ def test_a_broker_that_grows_past_its_bound_says_so_and_goes_on() -> None:
                 while not pair.full.done():
                     await producer.send_and_wait("grows", os.urandom(500_000), partition=0)
                 await producer.send_and_wait("grows", b"still there", partition=0)
-            assert "60" in pair.full.result()
-            assert pair.broker_bytes() > 60 << 20
+            said = re.search(r"memory: (\d+) MiB, at most 60", pair.full.result())
+            assert said and int(said[1]) >= 60
+            assert pair.broker_bytes() > 40 << 20  # as it is now: a process may give pages back, so not what was said
             assert not pair.failed.done()
 
     asyncio.run(story())
