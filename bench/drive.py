@@ -97,16 +97,23 @@ class Drive:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
     async def _balanced(self) -> None:
-        """Start the workers, and wait until each has its share of the partitions, and there is none that nobody has."""
+        """Start the workers, and wait until each has its share of the partitions, and there is none that nobody has.
+
+        Raises NotMeasured where that takes too long.
+        """
         for worker in self.workers:
             await worker.start()
-        await asyncio.gather(*(worker.ready() for worker in self.workers))
-        async with asyncio.timeout(WITHIN_S), ClientSession() as http:
-            while True:
-                held = [await _held(http, worker.port) for worker in self.workers]
-                if all(held) and max(held) - min(held) <= len(self._topics):
-                    return
-                await asyncio.sleep(0.1)
+        held: list[int] = []
+        try:
+            await asyncio.gather(*(worker.ready() for worker in self.workers))
+            async with asyncio.timeout(WITHIN_S), ClientSession() as http:
+                while not (held and all(held) and max(held) - min(held) <= len(self._topics)):
+                    await asyncio.sleep(0.1)
+                    held = [await _held(http, worker.port) for worker in self.workers]
+        except TimeoutError:
+            raise NotMeasured(
+                f"the workers were not ready in time, each with its share; they hold {held} partitions"
+            ) from None
 
     def say(self, events: Sequence[ChatEvent], per_s: float = float("inf")) -> Driven:
         """Send chat at this rate and wait for every action that follows."""

@@ -15,7 +15,6 @@ from bench.part import Part
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.pair import Pair
     from bench.part import Figures, Scale
 
 MESSAGES: Final = {"tiny": 400, "quick": 8_000, "full": 60_000}
@@ -25,19 +24,18 @@ PARTITIONS: Final = {"tiny": (1, 2), "quick": (1, 8), "full": (1, 2, 4, 8)}
 WORKERS: Final = 2
 
 
-def part(scale: Scale, stack: ExitStack) -> Part:
-    """Start workers for each step, and end them after it."""
-    pair, seeds = embedded(stack), count(1000)
+def part(scale: Scale, _: ExitStack) -> Part:
+    """Start servers and workers for each step, and end them after it: the broker grows slower with what it holds."""
+    seeds = count(1000)
     steps = {
-        f"{n} partitions": partial(_driven, pair, f"partitions_{n}", n, 1, MESSAGES[scale], seeds)
-        for n in PARTITIONS[scale]
+        f"{n} partitions": partial(_driven, f"partitions_{n}", n, 1, MESSAGES[scale], seeds) for n in PARTITIONS[scale]
     }
     most = max(PARTITIONS[scale])
-    two = partial(_driven, pair, f"workers_{WORKERS}", most, WORKERS, MESSAGES[scale], seeds)
+    two = partial(_driven, f"workers_{WORKERS}", most, WORKERS, MESSAGES[scale], seeds)
     return Part(ROUNDS[scale], steps | {f"{WORKERS} workers": two})
 
 
-def _driven(pair: Pair, name: str, partitions: int, workers: int, messages: int, seeds: Iterator[int]) -> Figures:
+def _driven(name: str, partitions: int, workers: int, messages: int, seeds: Iterator[int]) -> Figures:
     with ExitStack() as stack:
-        drive = Drive(pair, stack, partitions=partitions, workers=workers)
+        drive = Drive(embedded(stack), stack, partitions=partitions, workers=workers)
         return {f"{name}_per_s": drive.say(today(messages, seed=next(seeds))).per_s}
