@@ -99,7 +99,7 @@ class Contacts:
             gap = number.start - mark.end
             if mark.kind == "negative" and gap <= SHORT_REACH and not cues:
                 return "negative", loose
-            if mark.kind in {"cue", "contact"} and self._reaches(text, mark, number):
+            if mark.kind in {"cue", "contact", "same"} and self._reaches(text, mark, number):
                 cues.append(mark)
             loose = loose or (mark.kind == "loose" and gap <= SHORT_REACH)
         gap = number.start - cues[0].end if cues else 0
@@ -163,7 +163,7 @@ def _said_after(number: Number, marks: list[Mark], reach: int) -> str:
 
 def _named(cues: list[Mark], number: Number) -> str:
     """Return the type that the cues, nearest first, agree on: groups win, and 联系 alone tells no type."""
-    types = [m.type for m in cues if m.kind == "cue"]
+    types = [m.type for m in cues if m.kind != "contact"]
     if types:
         return "qun" if "qun" in types else types[0]
     if _is_phone(number):

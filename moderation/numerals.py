@@ -35,12 +35,19 @@ _DATED: Final = re.compile(r"(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)")
 _TENS: Final = frozenset("十百千万亿")
 _DIGIT: Final = re.compile("[0-9]")
 _has_letter: Final = re.compile("[a-z]").search
+_AMIDST: Final = re.compile("(?:^|[0-9])[a-z]{1,2}[0-9]")
 _KEYCAP: Final = "\u20e3"
 #: So many groups, or so many digits that are no ASCII, nobody writes without intent.
 _MANY_GROUPS: Final = 8
 _ODD: Final = 3
 _TORN: Final = re.compile(rf"[0-9](?:{_SEP}{{0,2}}[0-9]){{6,}}")
 _LOOSE: Final = re.compile(r"[0-9](?:[^0-9\n]{0,2}[0-9]){6,}")
+#: Digits in Morse code: five signs each.
+_MORSE: Final = {"." * n + "-" * (5 - n): str(n) for n in range(1, 6)} | {
+    "-" * n + "." * (5 - n): str((5 + n) % 10) for n in range(1, 6)
+}
+_KEYED: Final = r"[.-]{5}(?:[ /|]{1,3}[.-]{5}){6,10}"
+_keyed: Final = re.compile(rf"(?<![.-]){_KEYED}(?![.-])").finditer
 _HAN_DIGITS: Final = str.maketrans("零一二两三四五六七八九", "01223456789")
 
 
@@ -74,10 +81,11 @@ class Numerals:
         self._measure = frozenset(grammar.measure_words)
         self._unit = unit(grammar)
         digit, like = f"[0-9{''.join(words)}]", f"[0-9{''.join(letters)}]"
+        first = "".join(letters).replace("q", "")  # q before a number says what it is
         sound, spelt = f"[0-9{''.join(sounds)}{''.join(words)}]", f"(?:{any_of(syllables)}|{digit})"
         self._runs = re.compile(rf"{digit}(?:{_SEP}{{0,3}}{digit}){{4,}}")
         self._likes = re.compile(
-            rf"(?<![a-z0-9])[0-9](?:{_SEP}{{0,2}}{like}){{4,14}}(?:{_SEP}{{0,2}}[0-9]|(?<=[a-z0-9])[{like[1:-1]}])(?![a-z0-9])"
+            rf"(?:(?<![a-pr-z0-9])[0-9]|(?<=[\u4e00-\u9fff])[{first}])(?:{_SEP}{{0,2}}{like}){{4,14}}(?:{_SEP}{{0,2}}[0-9]|(?<=[a-z0-9])[{like[1:-1]}])(?![a-z0-9])"
         )
         self._filled = re.compile(
             rf"{digit}([\u4e00-\u9fff]){digit}(?:\1{digit}){{3,}}|{digit}(?:[{grammar.fillers}]{{1,2}}{digit}){{4,}}"
@@ -94,18 +102,25 @@ class Numerals:
         self.gate = "|".join((
             _chain(digit, 5, 3),
             rf"{sound}(?:[^0-9a-z\x{{3400}}-\x{{9fff}}{JOINT}]{{0,2}}{sound}){{6}}",
-            rf"[0-9](?:[^a-z0-9{JOINT}]{{0,2}}{like}){{6}}",
+            rf"[0-9{first}](?:[^a-z0-9{JOINT}]{{0,2}}{like}){{6}}",
             rf"(?:{any_of(syllables)})(?:[^a-z0-9{JOINT}]{{0,3}}{spelt}){{5}}",
+            _KEYED,
             self._riddles.gate,
         ))  # fmt: skip
 
     def find(self, view: View) -> list[Number]:
         """Return the numbers in order. Where two readings overlap the plainer one counts, unless it is a mere piece."""
         text = view.text
-        plain = [n for m in self._runs.finditer(text) for n in self._merged(view, *m.span())]
+        mixed = self._mixed(text) if _has_letter(text) else []
+        plain = [
+            n
+            for m in self._runs.finditer(text)
+            for n in self._merged(view, *m.span())
+            if not any(start <= n.start and n.end <= end for start, end in mixed)
+        ]
         riddles = [n for n in self._riddles.find(text) if _fits(n)]
         whole = any(len(n.digits) > _SURE for n in plain)  # who writes one number plainly hides no second one
-        others = [] if whole else [n for n in (*self._heard(text, plain), *self._spoken(text)) if _fits(n)]
+        others = [] if whole else [n for n in (*self._heard(view, plain), *self._spoken(text)) if _fits(n)]
         if not (riddles or others):
             return plain
         found = list[Number]()
@@ -115,6 +130,9 @@ class Numerals:
         return sorted(found)
 
     def _spoken(self, text: str) -> Iterator[Number]:
+        for m in _keyed(text):
+            digits = "".join(_MORSE.get(one, "") for one in re.findall("[.-]{5}", m[0]))
+            yield Number(*m.span(), digits, strange=True)
         if not _has_letter(text):
             return
         for m in self._spelt.finditer(text):
@@ -122,14 +140,23 @@ class Numerals:
             if sum(map(is_letter, m[0])) >= _SURE:
                 yield Number(*m.span(), "".join(read), strange=True)
 
-    def _heard(self, text: str, plain: list[Number]) -> Iterator[Number]:
-        patterns = (self._filled, self._sounds, self._likes, self._listed)
+    def _mixed(self, text: str) -> list[Group]:
+        """Return where letters stand for digits within a number in one piece: 81B8279S5 is no number 8279."""
+        return [
+            m.span()
+            for m in self._likes.finditer(text)
+            if _SURE <= len(m[0]) <= LONGEST and m[0].isalnum() and _AMIDST.search(m[0]) and _is_told(m[0])
+        ]
+
+    def _heard(self, view: View, plain: list[Number]) -> Iterator[Number]:
+        text = view.text
+        patterns = (self._likes, self._filled, self._sounds, self._listed)
         for start, end in (m.span() for p in patterns for m in p.finditer(text)):
             if any(n.start <= start and end <= n.end for n in plain):
                 continue
             run = text[start:end]
             if _is_told(run) and not self._is_list(text, self._groups(text, start, end)):
-                yield Number(start, end, self._digits(run), heard=True)
+                yield Number(start, end, self._digits(_as_typed(view, start, end)), heard=True)
 
     def _merged(self, view: View, start: int, end: int) -> Iterator[Number]:
         """Put the groups of a run together, unless one of them is a number by itself."""
@@ -196,13 +223,13 @@ class _Riddles:
         self._parts = re.compile(
             rf"(?:{lead})?(?<![0-9])[0-9]{{2,6}}(?:[^0-9\n]{{0,3}}?{lead}[0-9]{{2,6}}){{1,4}}(?![0-9])"
         )
-        self._said = re.compile(rf"[0-9][^0-9\n]{{0,3}}?(?:{parts})|{strip}|(?:{swap})\s?[0-9]")
+        self._said = re.compile(rf"[0-9][^0-9\n]{{0,3}}?(?:{parts})|{strip}|(?:{swap}|[里中的][a-z*][是=])\s?[0-9]")
         self._strip = re.compile(rf"(?:{strip})")
         self._drop = re.compile(rf"(?:{strip})(?:{parts})[^0-9\n]{{0,4}}?([0-9]{{1,4}})(?![0-9])")
-        self._swap = re.compile(rf"([^\s0-9])\s?(?:{swap})\s?([0-9])")
+        self._swap = re.compile(rf"([^\s0-9])[都全]?\s?(?:{swap}|(?<=[里中的][a-z*])[是=])\s?([0-9])")
         between = f"[^0-9\n{JOINT}]"
         self.gate = (
-            rf"[0-9]{{2}}{between}{{0,3}}(?:{parts}){between}{{0,6}}[0-9]{{2}}|(?:{swap})\s?[0-9]"
+            rf"[0-9]{{2}}{between}{{0,3}}(?:{parts}){between}{{0,6}}[0-9]{{2}}|(?:{swap}|[里中的][a-z*][是=])\s?[0-9]"
             rf"|(?:{strip}){between}{{0,12}}[0-9]|[0-9]{between}{{0,12}}(?:{strip})"
         )
 
@@ -243,6 +270,12 @@ def _chain(token: str, times: int, gap: int) -> str:
 def unit(grammar: HandleGrammar) -> re.Pattern[str]:
     """Return the pattern of what makes a number right before it an amount: 万, 块, 伤害."""
     return re.compile(rf"\s?(?:{any_of(grammar.negative_after)})(?![a-z])")
+
+
+def _as_typed(view: View, start: int, end: int) -> str:
+    """Return a run in which a capital B, which looks like another digit than b does, is that digit."""
+    run, typed = view.text[start:end], view.raw[slice(*view.span(start, end))]
+    return "".join("8" if t == "B" else c for c, t in zip(run, typed, strict=True)) if len(run) == len(typed) else run
 
 
 def _is_told(run: str) -> bool:

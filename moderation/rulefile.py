@@ -138,6 +138,7 @@ class _Reading:
             phrases,
             self._markup(game),
             self._emoji(game),
+            frozenset(self.lexicons.decoys),
         )
 
     def _markup(self, game: Node) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
@@ -69,6 +69,8 @@ class Contents(Struct, frozen=True):
     phrases: tuple[str, ...]
     markup: tuple[str, ...] = ()
     emoji: Mapping[str, str] = {}
+    #: The classes whose words hide the shorter ones within them.
+    decoys: frozenset[str] = frozenset()
 
 
 class RuleSet:
@@ -136,7 +138,7 @@ class RuleSet:
         self.meaning = self._mask({HANDLE_KEY, DISGUISED_KEY, *(t.lexicon for t in entries)})
         #: The bits of what makes a weak likeness worth believing.
         self.telling = self._mask({HANDLE_KEY, DISGUISED_KEY, *(t.lexicon for ts in hidden.values() for t in ts)})
-        self.segmenter = Segmenter(lexicon, plain=plain)
+        self.segmenter = Segmenter(lexicon, _of(contents.decoys, lexicon), plain=plain)
         self.finder = HandleFinder(contents.grammar, contents.official)
         self._new = self.bits[NEW_KEY]
         self._said_in = {channel: self.bits[channel_key(channel)] for channel in get_args(Channel)}
@@ -176,6 +178,11 @@ def _shapes(rule: Rule) -> Iterable[Key]:
 
 def _of_patterns(clause: Iterable[Key]) -> bool:
     return any(key.removeprefix(CARRIED).startswith(PATTERN) for key in clause)
+
+
+def _of(classes: Collection[str], lexicon: Mapping[str, Sequence[Term]]) -> Iterable[str]:
+    """Return the words that are in one of these classes, whatever else they are in."""
+    return (word for word, terms in lexicon.items() if any(term.lexicon in classes for term in terms))
 
 
 def _hidden(lexicon: Mapping[str, Sequence[Term]]) -> dict[str, tuple[Term, ...]]:

@@ -54,6 +54,16 @@ def on_boundary(segmenter: Segmenter, text: str, term: str) -> bool:
 
 
 @pytest.mark.parametrize("plain", PLAIN)
+def test_no_word_begins_or_ends_within_a_decoy(plain: bool) -> None:
+    terms, text = ["举报", "被多人举报"], "账号被多人举报了"
+    assert Segmenter(terms, plain=plain).on_boundary(text, 5, 7)
+    decoyed = Segmenter(terms, ["被多人举报"], plain=plain)
+    assert not decoyed.on_boundary(text, 5, 7)
+    assert decoyed.on_boundary(text, 2, 7)
+    assert decoyed.on_boundary("去举报", 1, 3)
+
+
+@pytest.mark.parametrize("plain", PLAIN)
 @pytest.mark.parametrize(("text", "term"), TRAPS)
 def test_a_term_across_two_words_is_no_match(segmenter: Segmenter, text: str, term: str) -> None:
     assert not on_boundary(segmenter, text, term)
