@@ -2,10 +2,9 @@
 
     python bench/cases.py [--rules DIR …] [--json] [SET …]
 
-All but the first were measured before anybody who writes rules had looked at them; most have been looked at since, and
-rules were made more general for it. Not `unseen` and `thirteenth`: the latter was written last, on 2026-11-22, and at
-its first measurement tier A stood at 82 of 84, B at 58 of 66, poaching at 38 of 42, 1 of 157 innocent lines was acted
-on, 32 of 36 culprits' sequences were right, handles at precision 0.99 and recall 0.95.
+All but the first were measured before anybody who writes rules had looked at them; all but `unseen` and `thirteenth`
+have been looked at since, and rules were made more general for it. What the last five, of 2026-11-22, gave when first
+measured is in the README; of the sixteenth and seventeenth most lines are innocent.
 Every case is a server, an account and an hour of its own; a sequence keeps its accounts and times. A case counts as
 found if it is acted on or put before a human.
 """
@@ -33,7 +32,7 @@ HERE: Final = Path(__file__).parent / "data" / "cases"
 RULES: Final = Path(__file__).parent.parent / "rules"
 SETS: Final = (
     "first", "second", "third", "unseen", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
-    "twelfth", "thirteenth", "fourteenth",
+    "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth",
 )  # fmt: skip
 _HOUR_MS: Final = 3_600_000
 Case = dict[str, Any]

@@ -51,9 +51,38 @@ FLOORS = {
         "sequences": 0.88,
         "handles_recall": 0.91,
     },
+    "fifteenth": {
+        "recall_A": 0.95,
+        "recall_B": 0.92,
+        "recall_poaching": 0.93,
+        "sequences": 0.92,
+        "handles_recall": 0.90,
+    },
+    "sixteenth": {"recall_A": 0.96, "recall_poaching": 0.96, "sequences": 0.96, "handles_recall": 0.96},
+    "seventeenth": {
+        "recall_A": 0.92,
+        "recall_B": 0.92,
+        "recall_poaching": 0.90,
+        "sequences": 0.90,
+        "handles_recall": 0.94,
+    },
+    "eighteenth": {
+        "recall_A": 0.93,
+        "recall_B": 0.93,
+        "recall_poaching": 0.93,
+        "sequences": 0.90,
+        "handles_recall": 0.92,
+    },
+    "nineteenth": {
+        "recall_A": 0.93,
+        "recall_B": 0.95,
+        "recall_poaching": 0.95,
+        "sequences": 0.90,
+        "handles_recall": 0.93,
+    },
 }
 #: Most innocent lines put before a human, where it is more than 4.5 %: talk of money and of other servers, mostly.
-REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065}
+REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07}
 
 
 @pytest.mark.parametrize("name", SETS)

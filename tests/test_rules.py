@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
 
+from bench.wording import plains
 from moderation.actions import Label
 from moderation.events import ChatEvent, Sender
 from moderation.fold import fold
@@ -136,6 +138,44 @@ def test_everyday_words_alone_punish_nobody(text: str) -> None:
 )
 def test_disguise_does_not_hide_a_contact(text: str) -> None:
     assert judge(text).verdict == "act"
+
+
+NEWCOMER: Final = Sender("u1", level=6, account_age_days=1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "骗子的微信叫 lkx_8830，借了我五千金就拉黑，有人认识吗",
+        "加那个QQ 3920481756 真的会送皮肤吗？",
+        "这人密我说卖金币，留的QQ是 482910377，麻烦查一下",
+        "“高价收金 秒结”——你咋不直接给我打钱",
+        "有人跟我说四十块包上王者，会封号吗",
+        "那个充一百返八十的群，是你们官方的吗",
+    ],
+)
+def test_who_tells_or_asks_what_others_said_is_not_punished(text: str) -> None:
+    assert judge(text, sender=NEWCOMER).verdict != "act"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "代练上分，靠谱吗？靠谱！加QQ 3920481756",
+        "举报！骗子滚！亲测真能用，要的加 QQ 3920481756 低价出金",
+    ],
+)
+def test_who_only_seems_to_is(text: str) -> None:
+    assert judge(text, sender=NEWCOMER).verdict == "act"
+
+
+@pytest.mark.parametrize(
+    "tail", ["举报", "小心骗子", "真的假的", "靠谱吗？靠谱", "只走商会", "组队打本", "我充了100", "公告"]
+)
+def test_a_word_behind_an_advert_does_not_spare_it(tail: str) -> None:
+    adverts = [plain.text for plain in islice(plains(3), 60)]
+    found = [text for text in adverts if judge(f"{text}，{tail}", sender=NEWCOMER).verdict != "allow"]
+    assert len(found) >= 0.85 * len(adverts)
 
 
 def test_a_paying_vip_is_found_like_anybody_else_and_left_to_people() -> None:
