@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.joined import Joined
 from moderation.match import automaton
-from moderation.rewrite import by_bytes
+from moderation.rewrite import in_clauses
 from moderation.sound import may_be_spelled, sound, soundings, spelled
-from moderation.views import FOUR_CLAUSES, Seen, heads, shape, tails
+from moderation.views import Seen, heads, shape, tails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,7 +87,7 @@ class Alike:
         #: Readings that only some texts are worth, under the gate that yields the indexes of those.
         self._readings: tuple[tuple[Callable[[Joined], Iterable[int]], tuple[_Reading, ...]], ...] = (
             (may_be_spelled, (_Reading("pinyin", spelled),)),
-            (by_bytes(FOUR_CLAUSES), (_Reading("heads", heads, ACROSTIC), _Reading("tails", tails, ACROSTIC))),
+            (in_clauses, (_Reading("heads", heads, ACROSTIC), _Reading("tails", tails, ACROSTIC))),
         )
 
     def find(self, texts: Joined) -> Iterator[Spot]:
@@ -129,5 +129,5 @@ class Alike:
 def _likeness(typed: str, term: str, *, backwards: bool) -> str:
     """Tell what makes `typed` a disguise of `term`; nothing where it is the term, or too vague."""
     if backwards:
-        return "reversed" if len(term) >= STRONG or typed[::-1] == term else ""
+        return "reversed" if len(term) > STRONG or typed[::-1] == term else ""  # respelled and turned round is rare
     return "" if typed == term else "shape" if shape(typed) == shape(term) else "sound"

@@ -85,7 +85,7 @@ class Contacts:
         if (
             (number.heard and len(number.digits) < _LONG)
             or self._unit.match(text, number.end)
-            or _is_glued(text, number, after)
+            or (not number.strange and _is_glued(text, number, after))
         ):
             return ""
         reach = _WINDOW if reversing or number.told else _AFTER_REACH

@@ -152,7 +152,8 @@ class Vocabulary:
         self._words, self._meanings = list(meanings), list(meanings.values())
         self._matcher = automaton(self._words)
         self._pairs = [tuple(_PAIR.findall(word)) if not _PAIR.fullmatch(word) else () for word in self._words]
-        self._latin = [(is_letter(word[0]), is_letter(word[0]) and is_letter(word[-1])) for word in self._words]
+        #: Whether a word begins with a letter, does so and ends with one, ends with one.
+        self._latin = [(is_letter(w[0]), is_letter(w[0]) and is_letter(w[-1]), is_letter(w[-1])) for w in self._words]
 
     def marks(self, text: str) -> list[Mark]:
         """Return the words of a text in order, without overlaps: where two overlap, the first, then the longer."""
@@ -191,14 +192,15 @@ class Vocabulary:
             return False
         if any(pair not in text[start:end] for pair in self._pairs[index]):
             return False
-        headed, lettered = self._latin[index]
+        headed, lettered, tailed = self._latin[index]
         if (
             headed
             and start
             and (text[start - 1] == "_" or is_letter(text[start - 1]) or (start >= 2 and _SPELT.match(text, start - 2)))
         ):
             return False
-        return not (lettered and end < len(text) and (text[end] == "_" or is_letter(text[end])))
+        whole = lettered or (tailed and end - start > length)  # 薇 xiaochu is no 薇x
+        return not (whole and end < len(text) and (text[end] == "_" or is_letter(text[end])))
 
 
 def tails(grammar: HandleGrammar) -> re.Pattern[str]:

@@ -14,6 +14,7 @@ Not found, on purpose: names of sellers where nothing says search, numbers one m
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -25,7 +26,7 @@ from moderation.actions import Field, Handle
 from moderation.conditions import TEXT
 from moderation.contacts import PHONE, Contacts
 from moderation.cues import Found, HandleGrammar, Vocabulary, any_of, free
-from moderation.fold import View
+from moderation.fold import JOINT, View
 from moderation.ids import Ids
 from moderation.joined import Gate
 from moderation.links import Links
@@ -42,12 +43,28 @@ __all__ = ["HandleFinder", "HandleGrammar", "aliases"]
 _WEAK: Final = (9, 10)
 _HAN: Final = re.compile(r"[\u4e00-\u9fff]")
 #: In a shorter text a quarter is chance.
-_STREWN: Final = 8
+_QUARTER: Final = 8
+#: One sign or code between single characters, again and again: 1=6=1=9=7=4=1, 9[微笑]5[微笑]3…, 7&nbsp;8&nbsp;….
+_STREWN: Final = re.compile(
+    r"(\[[^\[\]\n]{1,12}\]|&[a-z]{2,6};|/:[a-z]{2,8}|#[a-z]|\.{3}|[^\w\s.,:]|_)[a-z0-9._](?:\1[a-z0-9._]){5,}"
+)
+#: Where the gates of numbers and links, which bear a few signs between two characters, would not see what is strewn.
+_STREWN_GATE: Final = (
+    rf"[\];>][a-z0-9][\[&<][^\];>{JOINT}]{{1,24}}[\];>][a-z0-9][\[&<]|/:[a-z]{{2,8}}[0-9]/:"
+    r"|[*#|丶、…=~+_^\\-]\.[*#|丶、…=~+_^\\-][a-z]"
+)
 #: Markup of games: <u>60</u>93, [color=red]微[/color], #R金#n30#cff0000. What holds a link is not taken out.
 _TAGS: Final = "b|i|u|s|p|br|a|c|em|img|url|font|size|color|span|strong|center|quad"
 _MARKUP: Final = re.compile(
     rf"</?[a-z][^<>.:\n]{{0,40}}>|\[/?(?:{_TAGS})(?:=[^\[\].\n]{{0,24}})?\]|#c[0-9a-f]{{6}}|#[a-z](?![a-z])"
 )
+
+
+#: Colour codes may stand right before a letter where there are many: #R加#G微#B信#W fuchi.
+_COLOUR: Final = re.compile("#[bcgknoprwy]", re.IGNORECASE)
+_COLOURFUL: Final = 3
+#: Shown from right to left until it is taken back.
+_TURNED: Final = re.compile("\u202e([^\u202c\n]*)")
 
 
 def aliases(handle: Handle) -> tuple[str, ...]:
@@ -87,7 +104,7 @@ class HandleFinder:
         self._numerals = Numerals(grammar)
         self._contacts = Contacts(grammar)
         self._backwards = re.compile(any_of(grammar.reversing)).search
-        gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing))
+        gates = (self._numerals.gate, self._links.gate, self._ids.gate, any_of(grammar.reversing), _STREWN_GATE)
         #: In one pattern they cost five times as much: its automaton has too many states.
         self.gates = tuple(Gate(re2.compile(gate, _options())) for gate in gates)
 
@@ -110,10 +127,16 @@ class HandleFinder:
         return tuple(sorted(found.values(), key=lambda h: h.span))
 
     def _readings(self, folded: Folded) -> Iterator[View]:
-        """Yield the text without markup; as a last resort backwards, or without the one character strewn all over."""
+        """Yield the text as shown, without what is strewn over it; as a last resort backwards, or without a filler."""
         text, view = folded.text, folded.plain
-        if ("<" in text or "[" in text or "#" in text) and _MARKUP.search(text):
+        if "\u202e" in view.raw:
+            view = _as_shown(view)
+        if "#" in text and len(_COLOUR.findall(view.raw)) >= _COLOURFUL:
+            view = _without(_COLOUR, view)
+        if ("<" in text or "[" in text or "#" in text) and _MARKUP.search(view.text):
             view = _without(_MARKUP, view)
+        if strewn := _STREWN.search(view.text):
+            yield _without(re.compile(re.escape(strewn[1])), view)
         yield view
         if self._backwards(text):
             order = range(len(view.text))[::-1]
@@ -134,6 +157,15 @@ class HandleFinder:
 def _told(grammar: HandleGrammar) -> tuple[Vocabulary, Ids]:
     words = Vocabulary(grammar)
     return words, Ids(grammar, words)
+
+
+def _as_shown(view: View) -> View:
+    """Return a view in which what is shown from right to left is turned round."""
+    order, starts = list(range(len(view.text))), [start for start, _ in view.spans]
+    for turned in _TURNED.finditer(view.raw):
+        first, end = (bisect_left(starts, at) for at in turned.span(1))
+        order[first:end] = reversed(order[first:end])
+    return _picked(order, view)
 
 
 def _without(pattern: re.Pattern[str], view: View) -> View:
@@ -157,7 +189,7 @@ def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:
 
 def _filler(text: str) -> str:
     """Return the Han that makes up a quarter of a text or more, strewn between the others, or ""."""
-    if len(text) < _STREWN or len(set(text)) * 4 > len(text) * 3 + 4:  # so many different ones leave none a quarter
+    if len(text) < _QUARTER or len(set(text)) * 4 > len(text) * 3 + 4:  # so many different ones leave none a quarter
         return ""
     char, count = Counter(text).most_common(1)[0]
     return char if count * 4 >= len(text) and _HAN.match(char) and char * 2 not in text else ""

@@ -40,7 +40,7 @@ class Links:
         words = any_of(d.strip() for d in grammar.dot_words if len(d) > 1)
         every = (*grammar.tlds, *grammar.word_tlds, *self._spoken)
         tlds = any_of(every)
-        certain = rf"(?=(?:{_PLAIN_ENDINGS})(?![a-z0-9-])|(?:{tlds})\s?/)"
+        certain = rf"(?=(?:[a-z0-9-]{{1,63}}\s?(?:{plain})\s?)?(?:{_PLAIN_ENDINGS})(?![a-z0-9-])|(?:{tlds})\s?/)"
         comma = rf",(?=(?:{_PLAIN_ENDINGS})(?![a-z0-9-]))"
         dot = rf"(?:\s(?:{plain})\s?{certain}|(?:{plain})(?:\s{certain})?|{comma}|\s?(?:{words})\s?)"
         three = rf"(?:w[\s/·*_|-]{{0,2}}w[\s/·*_|-]{{0,2}}w|三个?w|3w|三达不溜)\s?{dot}"

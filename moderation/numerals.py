@@ -28,7 +28,7 @@ _SURE: Final = 7
 _WHOLE: Final = 9
 #: What people put between digits: anything but letters, and but what separates the items of a list.
 _SEP: Final = (
-    "[^0-9a-z\u00c0-\u024f\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3,、:;!?\\[\\]{}\"'“”<>=%+@#&$…。《》【】「」]"
+    "[^0-9a-z\u00c0-\u024f\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3,、:;!?\\[\\]{}\"'“”<>=%+@#&$…。《》【】「」→➡⇒💰💎]"
 )
 _PHONE_GROUPS: Final = ([3, 4, 4], [3, 8], [7, 4])
 _DATED: Final = re.compile(r"(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)")
@@ -203,14 +203,12 @@ class Numerals:
 
     def _number(self, view: View, start: int, end: int, *, neat: bool = False) -> Number:
         run = view.text[start:end]
-        if run.isascii() and run in view.raw and "\u202e" not in view.raw:
+        if run.isascii() and run in view.raw:
             return Number(start, end, "".join(_DIGIT.findall(run)), neat=neat)  # as typed
         digits = self._digits(run)
         first, last = view.span(start, end)
         typed = view.raw[first:last]
         odd = len(digits) - len(_DIGIT.findall(typed)) + typed.count(_KEYCAP)
-        if view.raw.rfind("\u202e", 0, last) > view.raw.rfind("\u202c", 0, first):
-            digits = digits[::-1]  # shown from right to left
         return Number(start, end, digits, odd >= _ODD, neat)
 
 

@@ -1,6 +1,7 @@
 """Rewriting: whole texts that are written so that a reader undoes it, and read as that reader would.
 
     的出的金的币 ▶ 出金币     亻弋纟东找我 ▶ 代练找我     换💰 ▶ 换钱     金现发,区换 ▶ 换区,发现金
+    代表来了 充满期待 找位置 我先走 ▶ 代充找我
 
 A rewritten text is a view like the text without separators: terms, likenesses and patterns are looked for in it. Each
 way has a gate, searched in all texts of a batch at once, so that ordinary chat pays for the gates alone.
@@ -9,11 +10,23 @@ way has a gate, searched in all texts of a batch at once, so that ordinary chat 
 from __future__ import annotations
 
 import re
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.joined import Gate
 from moderation.match import automaton
-from moderation.views import MAY_BE_FILLED, MAY_BE_SAME, TWO_LINES, Joining, Seen, columns, unfilled
+from moderation.views import (
+    FOUR_CLAUSES,
+    MAY_BE_FILLED,
+    MAY_BE_SAME,
+    TWO_LINES,
+    Joining,
+    Seen,
+    columns,
+    heads,
+    tails,
+    unfilled,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,8 +45,13 @@ class Way(NamedTuple):
     rewrite: Callable[[str], Seen | None]
 
 
-def ways(characters: Iterable[str], emoji: Mapping[str, str], *, plain: bool = False) -> tuple[Way, ...]:
-    """Return all ways of rewriting, for terms made of `characters` and emoji that stand for words."""
+def ways(
+    characters: Iterable[str], emoji: Mapping[str, str], says: Callable[[str], bool], *, plain: bool = False
+) -> tuple[Way, ...]:
+    """Return all ways of rewriting, for terms made of `characters` and emoji that stand for words.
+
+    `says` tells whether what the first or last characters of clauses spell is made of terms, so no chance.
+    """
     joining = Joining(characters)
     pairs = automaton(joining.pairs, plain=plain).find
     return (
@@ -42,6 +60,8 @@ def ways(characters: Iterable[str], emoji: Mapping[str, str], *, plain: bool = F
         Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME), unfilled),
         Way("columns", by_bytes(TWO_LINES), columns),
         Way("reversed", by_bytes(_BACKWARDS), backwards),
+        Way("heads", in_clauses, partial(heads, says=says)),
+        Way("tails", in_clauses, partial(tails, says=says)),
         *([_spoken(emoji)] if emoji else []),
     )
 
@@ -65,3 +85,12 @@ def by_bytes(pattern: str) -> Callable[[Joined], Iterable[int]]:
     """Return a gate from a pattern for RE2."""
     gate = Gate(pattern)
     return lambda texts: texts.holding_bytes(gate)
+
+
+_FOUR_CLAUSES: Final = Gate(FOUR_CLAUSES)
+
+
+@lru_cache(1)  # three ask for those of the same texts
+def in_clauses(texts: Joined) -> Iterable[int]:
+    """Return the indexes of the texts of four clauses or more."""
+    return tuple(texts.holding_bytes(_FOUR_CLAUSES))

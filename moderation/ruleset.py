@@ -11,7 +11,7 @@ from typing import Final, get_args
 import msgspec
 from msgspec import Struct
 
-from moderation.alike import Alike, alike
+from moderation.alike import ACROSTIC, Alike, alike
 from moderation.conditions import (
     CARRIED,
     CONTEXT_KEYS,
@@ -43,6 +43,8 @@ from moderation.segment import Segmenter
 
 #: The class under which allowed phrases are matched; a term inside one of them is not seen.
 ALLOWED: Final = "=allowed"
+#: Of what clauses spell, so much must be terms to be no chance.
+_MOST: Final = 0.6
 
 
 class Term(Struct, frozen=True):
@@ -129,7 +131,7 @@ class RuleSet:
         self.matcher = automaton(words, plain=plain)
         hidden = _hidden(lexicon)
         self.alike = Alike(list(hidden), plain=plain)
-        self.ways = ways("".join(hidden), contents.emoji, plain=plain)
+        self.ways = ways("".join(hidden), contents.emoji, self._says, plain=plain)
         #: The game's own markup; its groups are what players see of it. None where the game has none.
         self.markup = compile_pattern("|".join(contents.markup), groups=True) if contents.markup else None
         #: The terms, and their bits, of each word that `alike` looks for.
@@ -161,6 +163,12 @@ class RuleSet:
     def about(self, event: ChatEvent) -> int:
         """Return the bits of where an event was said and by whom."""
         return self._said_in[event.channel] | (self._new if is_new(event, self.policy.bounds) else 0)
+
+    def _says(self, text: str) -> bool:
+        """Tell whether terms of two characters and more make up most of a text, as of no chance sequence."""
+        matches = ((start, end) for start, end, index in self.matcher.find(text) if self.terms[index])
+        covered = {at for start, end in matches if end - start > 1 for at in range(start, end)}
+        return len(covered) >= max(ACROSTIC, _MOST * len(text))
 
     def _mask(self, keys: Iterable[Key]) -> int:
         mask = 0

@@ -293,6 +293,7 @@ class Scanner:
         self._handles([text for text in runs if text.field not in TEXT])
         spaced = [texts[at] for at in joined.holding_bytes(_SPACED)]
         odd = [texts[at] for at in typed.holding_bytes(_ODD)]
+        self._handles([text for text in odd if _RLO in text.folded.raw])
         self._signs(texts, joined, [*odd, *spaced], runs)
         weak = self._unmask(joined, plain)
         weak += self._rewrite(texts, joined, spaced, odd)
@@ -335,7 +336,10 @@ class Scanner:
         found = [(text, text.folded.squeezed) for text in spaced]
         for way in self._rules.ways:
             seen = ((texts[at], way.rewrite(joined.parts[at])) for at in way.gate(joined))
-            found += [(text, text.folded.rewritten(way.name, *one)) for text, one in seen if one]
+            read = [(text, text.folded.rewritten(way.name, *one)) for text, one in seen if one]
+            for text, _ in read if way.name in _ACROSTIC else ():
+                text.mask |= self._bits[ACROSTIC_KEY]
+            found += read
         turned = [t for t in odd if _RLO in t.folded.raw] + [t for t in texts if t.backwards]
         found += [(text, text.folded.rewritten("reversed", *backwards(text.folded.text))) for text in turned]
         if not found:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 #: Stands between texts that are searched together: nothing folds to a full-width letter.
 SEPARATOR: Final = "\uff28"
@@ -146,25 +146,22 @@ FOUR_CLAUSES: Final = f"{_STOPS}+{_HAN}[^{SEPARATOR}{_STOPS[1:]}*{_STOPS}+[^{SEP
 _has_four_clauses: Final = re.compile(FOUR_CLAUSES).search
 
 
-def heads(text: str) -> Seen | None:
-    """Return the first characters of the clauses, where there are four or more (藏头)."""
-    return _acrostic(text, 0)
+def heads(text: str, says: Callable[[str], object] = bool) -> Seen | None:
+    """Return the first characters of the clauses, where there are four or more (藏头), if they say something."""
+    return _acrostic(text, [first for first, _ in _clauses(text)], says)
 
 
-def tails(text: str) -> Seen | None:
-    """Return the last characters of the clauses, where there are four or more (藏尾)."""
-    return _acrostic(text, -1)
+def tails(text: str, says: Callable[[str], object] = bool) -> Seen | None:
+    """Return the last characters of the clauses, where there are four or more (藏尾), if they say something."""
+    return _acrostic(text, [last - 1 for _, last in _clauses(text)], says)
 
 
-def _acrostic(text: str, which: int) -> Seen | None:
-    ends = _clauses(text)
-    if len(ends) < 4:
-        return None
-    at = [first for first, _ in ends] if which == 0 else [last - 1 for _, last in ends]
-    return Seen("".join([text[i] for i in at]), [(i, i + 1) for i in at])
+def _acrostic(text: str, at: Sequence[int], says: Callable[[str], object]) -> Seen | None:
+    spelt = "".join([text[i] for i in at])
+    return Seen(spelt, [(i, i + 1) for i in at]) if len(at) >= 4 and says(spelt) else None
 
 
-@lru_cache(1)  # heads and tails of a text are asked for one after the other
+@lru_cache(512)  # heads and tails of each text of a batch are asked for one after the other
 def _clauses(text: str) -> Sequence[Place]:
     return [clause.span() for clause in _CLAUSE.finditer(text)] if _has_four_clauses(text) else ()
 

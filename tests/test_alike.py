@@ -37,7 +37,7 @@ CASES: Final = (
     ("shape", "加徽信吧", "加徽信", "加徽章吧"),
     ("shape", "咖.徽.信", "咖.徽.信", "咖.啡.信"),
     ("reversed", "便宜，币金卖", "币金卖", "便宜，币金实"),
-    ("reversed", "必斤卖", "必斤卖", "必斤实"),
+    ("reversed", "号售信成", "号售信成", "号售信用"),
     ("pinyin", "jia wei xin 聊", "jia wei xin", "jia wei le 聊"),
     ("pinyin", "ｍａｉ ｊｉｎ ｂｉ", "ｍａｉ ｊｉｎ ｂｉ", "ｍａｉ ｊｉｎ"),
     ("parts", "找亻弋打", "亻弋打", "找亻戈打"),
@@ -131,6 +131,12 @@ def test_an_acrostic_needs_four_characters() -> None:
     assert hidden(three) == []
     four = three.replace("微风", "我们一起,微风")
     assert [hit.view for hit in hidden(four)] == ["heads"]
+
+
+def test_an_acrostic_may_be_made_of_several_terms() -> None:
+    made = "代表团来了,打完收工,微风吹过,信心满满"
+    assert {hit.view for hit in hidden(made)} == {"heads"}
+    assert hidden(made.replace("信心", "大家")) == [], "half of it is chance"
 
 
 # --- the finder itself

