@@ -80,9 +80,30 @@ FLOORS = {
         "sequences": 0.90,
         "handles_recall": 0.93,
     },
+    "twentieth": {
+        "recall_A": 0.97,
+        "recall_B": 0.95,
+        "recall_poaching": 0.94,
+        "sequences": 0.91,
+        "handles_recall": 0.95,
+    },
+    "twentyfirst": {
+        "recall_A": 0.97,
+        "recall_B": 0.95,
+        "recall_poaching": 0.95,
+        "sequences": 0.93,
+        "handles_recall": 0.95,
+    },
+    "twentysecond": {
+        "recall_A": 0.95,
+        "recall_B": 0.94,
+        "recall_poaching": 0.90,
+        "sequences": 0.95,
+        "handles_recall": 0.94,
+    },
 }
 #: Most innocent lines put before a human, where it is more than 4.5 %: talk of money and of other servers, mostly.
-REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07}
+REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07, "twentysecond": 0.065}
 
 
 @pytest.mark.parametrize("name", SETS)
