@@ -76,6 +76,8 @@ _SPREAD: Final = 2
 _SPELT: Final = re.compile(r"(?<![a-z])[a-z] [a-z] ")
 #: In a word of two scripts the Latin part stays in one piece: 加v xiaomi is no 加vx.
 _PAIR: Final = re.compile("[a-z]{2,}")
+#: 金票v_jinku_66
+_LED: Final = re.compile("[\u4e00-\u9fff][vq]_[a-z0-9][a-z0-9_-]{4,}")
 #: Shorter Latin words would become everyday ones.
 _LEET: Final = 5
 #: Spellings of one word: one of ten letters that all have a digit has a thousand.
@@ -200,7 +202,9 @@ class Vocabulary:
         ):
             return False
         whole = lettered or (tailed and end - start > length)  # 薇 xiaochu is no 薇x
-        return not (whole and end < len(text) and (text[end] == "_" or is_letter(text[end])))
+        if not whole or end == len(text) or _LED.match(text, start - 1):
+            return True
+        return not (text[end] == "_" or is_letter(text[end]))
 
 
 def tails(grammar: HandleGrammar) -> re.Pattern[str]:

@@ -84,16 +84,27 @@ class View:
     """A text to match against, made from raw text: the folded text itself, or one with separators removed, ….
 
     `trace` tells for each character of `text` from which span of the raw text it came. It is called at most once,
-    when a span is asked for, since most chat matches nothing. `even`: each came from one, side by side.
+    when a span is asked for, since most chat matches nothing. `ordered`: the spans come one after the other; `even`:
+    each is of one character, side by side.
     """
 
-    __slots__ = ("_even", "_spans", "_trace", "name", "raw", "text")
+    __slots__ = ("_even", "_ordered", "_spans", "_trace", "name", "raw", "text")
 
-    def __init__(self, name: str, text: str, raw: str, trace: Callable[[], list[Span]], *, even: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        raw: str,
+        trace: Callable[[], list[Span]],
+        *,
+        ordered: bool = False,
+        even: bool = False,
+    ) -> None:
         self.name = name
         self.text = text
         self.raw = raw
         self._trace = trace
+        self._ordered = ordered
         self._even = even
         self._spans: list[Span] | None = None
 
@@ -114,6 +125,8 @@ class View:
             return at, at
         if self._even:
             return start, end
+        if self._ordered:
+            return self.spans[start][0], self.spans[end - 1][1]
         covered = self.spans[start:end]
         return min(covered)[0], max(map(_STOP, covered))
 
@@ -153,14 +166,15 @@ class Folded:
         """The folded text itself."""
         if self._plain is None:
             even = not self.truncated and _UNEVEN.isdisjoint(self._shown)
-            self._plain = View("plain", self.text, self.raw, partial(_trace, self._shown), even=even)
+            self._plain = View("plain", self.text, self.raw, partial(_trace, self._shown), ordered=True, even=even)
         return self._plain
 
     @property
     def squeezed(self) -> View:
         """The text without what is neither letter nor digit: 加.微_信 is 加微信."""
         if self._squeezed is None:
-            self._squeezed = View("squeezed", squeeze(self.text), self.raw, partial(_trace_squeezed, self._shown))
+            trace = partial(_trace_squeezed, self._shown)
+            self._squeezed = View("squeezed", squeeze(self.text), self.raw, trace, ordered=True)
         return self._squeezed
 
     def letters(self, start: int, end: int) -> int:

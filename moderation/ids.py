@@ -37,7 +37,7 @@ _ID_AT: Final = re.compile(
     rf"[^a-z0-9]{{0,10}}?([a-z0-9_][-_a-z0-9]{{0,31}}(?:{_SIGN}{{1,2}}[-_a-z0-9]{{1,20}}){{0,19}})(?![-_a-z0-9])"
 )
 _FILLED: Final = re.compile(r"[^a-z0-9]{0,10}?([a-z](?:([\u4e00-\u9fff])[-_a-z0-9])(?:\2[-_a-z0-9]){3,18})(?![a-z0-9])")
-_PIECE: Final = re.compile(r"[\s/]{1,3}([-_a-z0-9]{1,8})(?![-_a-z0-9])")
+_PIECE: Final = re.compile(r"[\s/.]{1,3}([-_a-z0-9]{1,8})(?![-_a-z0-9])")
 _SIGNS: Final = re.compile(rf"{_SIGN}+")
 #: x-i-a-o-7-7
 _SPELT: Final = re.compile(r"[a-z0-9](?:-[a-z0-9]){4,}")
@@ -89,7 +89,8 @@ class Ids:
         m = _ID_AT.match(text, mark.end)
         if not m or m.start(1) > limit or _is_number(text[limit : m.end(1)]):
             return None
-        value, end = _joined(text, _stripped(m[1], mark.type), m.end(1))
+        written = m[1][1:] if mark.single and m[1][0] == "_" else m[1]  # v_jinku_66
+        value, end = _joined(text, _stripped(written, mark.type), m.end(1))
         if len(value) < 4 and (filled := _FILLED.match(text, mark.end)):
             m, value, end = filled, filled[1].replace(filled[2], ""), filled.end(1)
         value = value[::-1] if reversing else value
@@ -136,9 +137,11 @@ def _stripped(written: str, type_: str) -> str:
 
 
 def _joined(text: str, value: str, end: int) -> tuple[str, int]:
-    """Add the pieces of an id that was torn apart; once it is long enough only single characters may follow."""
+    """Add the pieces of an id that was torn apart; behind a long enough one only single characters and lines."""
     torn = len(value) < 6
-    while torn and len(value) < 20 and (m := _PIECE.match(text, end)) and (len(value) < 6 or len(m[1]) == 1):
+    while torn and len(value) < 20 and (m := _PIECE.match(text, end)):
+        if len(value) >= 6 and len(m[1]) > 1 and text[end] != "\n":
+            break
         value, end = value + m[1], m.end()
     return value, end
 

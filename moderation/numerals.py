@@ -13,7 +13,7 @@ from moderation.cues import any_of, is_letter
 from moderation.fold import JOINT, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from moderation.cues import HandleGrammar
     from moderation.fold import View
@@ -31,6 +31,8 @@ _SEP: Final = (
     "[^0-9a-z\u00c0-\u024f\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3,、:;!?\\[\\]{}\"'“”<>=%+@#&$…。《》【】「」→➡⇒💰💎]"
 )
 _PHONE_GROUPS: Final = ([3, 4, 4], [3, 8], [7, 4])
+#: A phone with the country before it, which makes it longer than any other number.
+_ABROAD: Final = re.compile(r"(?:00)?861[3-9]\d{9}")
 _DATED: Final = re.compile(r"(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)")
 _TENS: Final = frozenset("十百千万亿")
 _DIGIT: Final = re.compile("[0-9]")
@@ -48,6 +50,10 @@ _MORSE: Final = {"." * n + "-" * (5 - n): str(n) for n in range(1, 6)} | {
 }
 _KEYED: Final = r"[.-]{5}(?:[ /|]{1,3}[.-]{5}){6,10}"
 _keyed: Final = re.compile(rf"(?<![.-]){_KEYED}(?![.-])").finditer
+#: l是1 O是0
+_SWAPS: Final = re.compile(r"([a-z*])\s?[是=]\s?([0-9])(?![0-9])")
+_MANY_SWAPS: Final = r"[a-z*]\s?[是=]\s?[0-9][^0-9a-z]{0,3}[a-z*]\s?[是=]\s?[0-9]"
+_SEVERAL: Final = re.compile(_MANY_SWAPS)
 _HAN_DIGITS: Final = str.maketrans("零一二两三四五六七八九", "01223456789")
 
 
@@ -167,6 +173,9 @@ class Numerals:
         groups = [g for g in self._groups(text, start, end) if not _is_clock(text, *g)]
         if len(groups) > 1 and self._unit.match(text, groups[-1][1]):
             groups.pop()  # 6093 8214 20块
+        if groups and _ABROAD.fullmatch(self._digits(text[groups[0][0] : groups[-1][1]])):
+            yield self._number(view, groups[0][0], groups[-1][1], neat=True)
+            return
         sizes = [last - first for first, last in groups]
         if not groups or _DATED.match(text, start) or self._is_list(text, groups):
             return
@@ -221,26 +230,23 @@ class _Riddles:
         self._parts = re.compile(
             rf"(?:{lead})?(?<![0-9])[0-9]{{2,6}}(?:[^0-9\n]{{0,3}}?{lead}[0-9]{{2,6}}){{1,4}}(?![0-9])"
         )
-        self._said = re.compile(rf"[0-9][^0-9\n]{{0,3}}?(?:{parts})|{strip}|(?:{swap}|[里中的][a-z*][是=])\s?[0-9]")
+        self._said = re.compile(
+            rf"[0-9][^0-9\n]{{0,3}}?(?:{parts})|{strip}|(?:{swap}|[里中的][a-z*][是=])\s?[0-9]|{_MANY_SWAPS}"
+        )
         self._strip = re.compile(rf"(?:{strip})")
         self._drop = re.compile(rf"(?:{strip})(?:{parts})[^0-9\n]{{0,4}}?([0-9]{{1,4}})(?![0-9])")
         self._swap = re.compile(rf"([^\s0-9])[都全]?\s?(?:{swap}|(?<=[里中的][a-z*])[是=])\s?([0-9])")
         between = f"[^0-9\n{JOINT}]"
         self.gate = (
             rf"[0-9]{{2}}{between}{{0,3}}(?:{parts}){between}{{0,6}}[0-9]{{2}}|(?:{swap}|[里中的][a-z*][是=])\s?[0-9]"
-            rf"|(?:{strip}){between}{{0,12}}[0-9]|[0-9]{between}{{0,12}}(?:{strip})"
+            rf"|{_MANY_SWAPS}|(?:{strip}){between}{{0,12}}[0-9]|[0-9]{between}{{0,12}}(?:{strip})"
         )
 
     def find(self, text: str) -> Iterator[Number]:
         if not self._said.search(text):
             return
-        if swap := self._swap.search(text):
-            parts = (
-                text[: swap.start()].replace(swap[1], swap[2]),
-                swap[0],
-                text[swap.end() :].replace(swap[1], swap[2]),
-            )
-            yield from _runs(_TORN, "".join(parts))
+        if swaps := (list(_SWAPS.finditer(text)) if _SEVERAL.search(text) else list(self._swap.finditer(text))[:1]):
+            yield from _runs(_TORN, _swapped(text, swaps))
         elif drop := self._drop.search(text):
             found = _runs(_TORN, text.translate(_HAN_DIGITS), drop.end())
             yield from (n._replace(digits=n.digits[len(drop[1]) :]) for n in found if n.digits.startswith(drop[1]))
@@ -249,6 +255,13 @@ class _Riddles:
         for number in _runs(self._parts, text):
             sure = text[number.start : number.end].count("位") > 1
             yield number._replace(strange=sure, heard=not sure)
+
+
+def _swapped(text: str, swaps: Sequence[re.Match[str]]) -> str:
+    """Put in what some characters stand for, wherever they stand but where that is said."""
+    told = {place for swap in swaps for place in range(*swap.span())}
+    meant = {swap[1]: swap[2] for swap in swaps}
+    return "".join(char if at in told else meant.get(char, char) for at, char in enumerate(text))
 
 
 def _runs(pattern: re.Pattern[str], text: str, start: int = 0) -> Iterator[Number]:

@@ -10,7 +10,7 @@ way has a gate, searched in all texts of a batch at once, so that ordinary chat 
 from __future__ import annotations
 
 import re
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moderation.joined import Gate
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Says that the text is to be read from its end.
 _BACKWARDS: Final = "(倒|反)(着|过来|过|念|读|看)"
+#: Says that the text is to be read by the first, or the last, characters of its clauses.
+_HEADED: Final = re.compile("藏头|看头|[句行]首|(头一?个|第一个|首|开头的?)字|打头|开头")
+_TAILED: Final = re.compile("藏尾|看尾|[句行]尾|(末尾?|最后一?个|末一个|尾)字|收尾|结尾")
 
 
 class Way(NamedTuple):
@@ -50,7 +53,8 @@ def ways(
 ) -> tuple[Way, ...]:
     """Return all ways of rewriting, for terms made of `characters` and emoji that stand for words.
 
-    `says` tells whether what the first or last characters of clauses spell is made of terms, so no chance.
+    `says` tells whether what the first or last characters of clauses spell is made of terms, so no chance; where the
+    text itself says that they spell something, it is not asked.
     """
     joining = Joining(characters)
     pairs = automaton(joining.pairs, plain=plain).find
@@ -60,8 +64,8 @@ def ways(
         Way("unfilled", lambda texts: texts.holding(MAY_BE_SAME), unfilled),
         Way("columns", by_bytes(TWO_LINES), columns),
         Way("reversed", by_bytes(_BACKWARDS), backwards),
-        Way("heads", in_clauses, partial(heads, says=says)),
-        Way("tails", in_clauses, partial(tails, says=says)),
+        Way("heads", in_clauses, lambda text: heads(text, bool if _HEADED.search(text) else says)),
+        Way("tails", in_clauses, lambda text: tails(text, bool if _TAILED.search(text) else says)),
         *([_spoken(emoji)] if emoji else []),
     )
 

@@ -3,11 +3,11 @@
 >>> Segmenter(["代练"]).on_boundary("替代练习场", 1, 3)
 False
 
-Only a window around a match is segmented. jieba knows every term as a word, with a frequency just high enough to keep
-the term whole when it stands alone, so that 出金率 gives 出金 while 二代打野 gives no 代打. HMM stays off: it glues
-unknown neighbours into words. rjieba, where installed, cuts the same, faster (but for exact ties, as in 哈哈哈哈哈: 7
-of 8,000 lines of chat with 2,000 random terms on 2026-11-21). jieba is loaded without its cache file, which lies in a
-directory that anybody may write and is unmarshalled unseen.
+Only the part of a text around a match is segmented. jieba knows every term as a word, with a frequency just high
+enough to keep the term whole when it stands alone, so that 出金率 gives 出金 while 二代打野 gives no 代打. HMM stays
+off: it glues unknown neighbours into words. rjieba, where installed, cuts the same, faster (but for exact ties, as in
+哈哈哈哈哈: 7 of 8,000 lines of chat with 2,000 random terms on 2026-11-21). jieba is loaded without its cache file,
+which lies in a directory that anybody may write and is unmarshalled unseen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import warnings
 from bisect import bisect_left
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from heapq import merge
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -32,6 +32,8 @@ else:
 
 #: Characters segmented on either side of a match.
 REACH: Final = 8
+#: What was asked to be a word is remembered of so many: the same likenesses come all day, and often in one message.
+_MOST_WORDS: Final = 4096
 
 _HAN: Final = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 # Between two letters or two digits no word ends.
@@ -42,15 +44,17 @@ _Cut: TypeAlias = "Callable[[str], list[str]]"
 
 
 class Words:
-    """The word boundaries of one text, cut where they are asked for; a text no longer than a window is cut once."""
+    """The word boundaries of one text, cut where they are asked for, and each part of it once."""
 
-    __slots__ = ("_cuts", "_held", "_reach", "_segmenter", "_text")
+    __slots__ = ("_held", "_parts", "_reach", "_segmenter", "_size", "_text")
 
     def __init__(self, segmenter: Segmenter, text: str, reach: int) -> None:
         self._segmenter = segmenter
         self._text = text
         self._reach = reach
-        self._cuts: list[int] | None = None
+        #: All of a short text is cut at once, a long one by blocks.
+        self._size = max(1, min(4 * reach, len(text)))
+        self._parts: dict[tuple[int, int], tuple[int, str, list[int]]] = {}
         #: What was asked before: a word of several classes is asked for by each.
         self._held: dict[tuple[int, int], bool] = {}
 
@@ -67,13 +71,19 @@ class Words:
             return False
         if not _HAN.search(text, start, end):
             return True
-        if len(text) > 4 * self._reach:
-            left = max(0, start - self._reach)
-            part = text[left : end + self._reach]
-            return self._edges(part, self._segmenter.cuts(part), start - left, end - left)
-        if self._cuts is None:
-            self._cuts = self._segmenter.cuts(text)
-        return self._edges(text, self._cuts, start, end)
+        block = start - start % self._size
+        stop = max(block + self._size, end)
+        part = self._parts.get((block, stop))
+        if part is None:
+            part = self._parts[block, stop] = self._cut(block, stop)
+        first, cut, cuts = part
+        return self._edges(cut, cuts, start - first, end - first)
+
+    def _cut(self, block: int, stop: int) -> tuple[int, str, list[int]]:
+        """Cut a part with what stands around it; return where that begins, it, and where words end in it."""
+        first = max(0, block - self._reach)
+        cut = self._text[first : stop + self._reach]
+        return first, cut, self._segmenter.cuts(cut)
 
     def _edges(self, text: str, cuts: list[int], *places: int) -> bool:
         """Tell whether words end at these places, or at most another term goes on over them: 内充, 充v in 内充v."""
@@ -99,6 +109,8 @@ class Segmenter:
         self._cut: _Cut = (_jieba_cut if plain or not _FAST else _rjieba_cut)(words, added)
         #: The terms that are no words of the language: jieba had to be told. Another one may begin or end within them.
         self.told = frozenset(added).difference(decoys)
+        #: Whether a text is one word, of the language or of the lexicon.
+        self.is_word = lru_cache(_MOST_WORDS)(self._is_word)
 
     def words(self, text: str) -> list[str]:
         """Cut `text` into words; joined they are `text` again, but for lone surrogates, which rjieba refuses."""
@@ -115,8 +127,8 @@ class Segmenter:
         """Whether both ends of the match `text[start:end]` are word boundaries.
 
         Letters next to letters and digits next to digits are no boundary, and for a match without Han that is all there
-        is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise the text is cut, or of a long one `reach`
-        characters on either side.
+        is to it: vx is found in "vx123" and "加vx", not in "wvxy". Otherwise the text is cut, or of a long one a block
+        around the match with `reach` characters on either side.
         Of two terms that overlap (加薇 and 薇信 in 加薇信) jieba cuts out one; the other counts too, since no word of
         the language stands against it.
         """
@@ -126,8 +138,7 @@ class Segmenter:
         """Return the words of one text, for asking about several matches in it."""
         return Words(self, text, reach)
 
-    def is_word(self, text: str) -> bool:
-        """Tell whether `text` is one word, of the language or of the lexicon."""
+    def _is_word(self, text: str) -> bool:
         return len(self.words(text)) == 1
 
     def lost_terms(self, terms: Iterable[str]) -> list[str]:

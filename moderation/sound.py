@@ -123,6 +123,8 @@ _WORDS: Final = frozenset({
 _KEYS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _LOOK_ALIKES: Final = {"i": "l", "l": "i1"}
 _LEET: Final = str.maketrans("0123456789", "oizeasbtbg")
+#: A digit or two among more letters: wa1gua, m1anfe1.
+_LEETED: Final = re.compile("(?=.{5})[a-z]+[0-9][a-z]+(?:[0-9][a-z]*)?")
 
 
 def _slips(letter: str) -> str:
@@ -182,7 +184,8 @@ def _remembered(run: str) -> Sequence[Sequence[_Syllable]]:
 
 def _parts(run: str) -> Sequence[Sequence[_Syllable]]:
     meant = _MISTYPED.get(run) or run.translate(_LEET)
-    words = [(meant, 0)] if meant in _WORDS else [(part[0], part.start()) for part in _LETTERS.finditer(run)]
+    whole = meant in _WORDS or bool(_LEETED.fullmatch(run) and _syllables(meant))
+    words = [(meant, 0)] if whole else [(part[0], part.start()) for part in _LETTERS.finditer(run)]
     return [read for word, start in words if (read := _cut(word, start))]
 
 

@@ -101,6 +101,20 @@ FLOORS = {
         "sequences": 0.95,
         "handles_recall": 0.94,
     },
+    "twentythird": {
+        "recall_A": 0.96,
+        "recall_B": 0.94,
+        "recall_poaching": 0.95,
+        "sequences": 0.93,
+        "handles_recall": 0.95,
+    },
+    "twentyfourth": {
+        "recall_A": 0.96,
+        "recall_B": 0.94,
+        "recall_poaching": 0.95,
+        "sequences": 0.95,
+        "handles_recall": 0.95,
+    },
 }
 #: Most innocent lines put before a human, where it is more than 4.5 %: talk of money and of other servers, mostly.
 REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07, "twentysecond": 0.065}

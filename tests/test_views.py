@@ -136,6 +136,8 @@ def test_one_to_one_views_keep_the_length_and_say_the_same_twice(text: str) -> N
         ("j1nb1", "金币"),
         ("jinvi", "金币"),
         ("dai1ian", "代练"),
+        ("wa1gua", "外挂"),
+        ("m1anfe1", "免费"),
         ("ѕifu", "私服"),
     ],
 )
