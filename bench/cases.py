@@ -33,7 +33,7 @@ RULES: Final = Path(__file__).parent.parent / "rules"
 SETS: Final = (
     "first", "second", "third", "unseen", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
     "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth",
-    "twentieth", "twentyfirst", "twentysecond", "twentythird", "twentyfourth",
+    "twentieth", "twentyfirst", "twentysecond", "twentythird", "twentyfourth", "twentyfifth", "twentysixth",
 )  # fmt: skip
 _HOUR_MS: Final = 3_600_000
 Case = dict[str, Any]

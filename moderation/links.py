@@ -40,7 +40,7 @@ class Links:
         words = any_of(d.strip() for d in grammar.dot_words if len(d) > 1)
         every = (*grammar.tlds, *grammar.word_tlds, *self._spoken)
         tlds = any_of(every)
-        certain = rf"(?=(?:[a-z0-9-]{{1,63}}\s?(?:{plain})\s?)?(?:{_PLAIN_ENDINGS})(?![a-z0-9-])|(?:{tlds})\s?/)"
+        certain = rf"(?=(?:[a-z0-9-]{{1,63}}\s?(?:{plain})\s?)?(?:{tlds})(?![a-z0-9-]))"
         comma = rf",(?=(?:{_PLAIN_ENDINGS})(?![a-z0-9-]))"
         dot = rf"(?:\s(?:{plain})\s?{certain}|(?:{plain})(?:\s{certain})?|{comma}|\s?(?:{words})\s?)"
         three = rf"(?:w[\s/·*_|-]{{0,2}}w[\s/·*_|-]{{0,2}}w|三个?w|3w|三达不溜)\s?{dot}"
@@ -62,9 +62,9 @@ class Links:
         """Return the links; with them, so that nothing else is read there, places that are no handles at all."""
         found = list(_mails(text)) if "@" in text else []
         if _has_letter(text):
+            found += free(self._torn(text), found)
             if self._ending.search(text):
                 found += free(self._hosts(text), found)
-            found += free(self._torn(text), found)
         return found + free(self._addresses(text), found) if text.count(".") >= 3 else found
 
     def _hosts(self, text: str) -> Iterator[Found]:
@@ -86,7 +86,7 @@ class Links:
             return False
         if m["www"] or m["slash"] == "/" or (m["rest"] and host in self._path_hosts):
             return True
-        if name.isdigit() and len(name) < 3:
+        if name.isdigit() and (len(name) < 3 or " " in m["host"]):
             return False
         if m["tld"] not in self._word_tlds:
             return True

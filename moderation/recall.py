@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KNOWN_MS: Final = 86_400_000
 MOST_KNOWN: Final = 20_000
+_NUMBERED: Final = re.compile(r"(.*?)([0-9]*)")
 #: A number spelled by renaming is spelled within this time, in at most so many names.
 RENAMED_MS: Final = 600_000
 MOST_NAMES: Final = 5
@@ -106,4 +107,13 @@ class Recall:
         if len(self._names) > MOST_NAMED:
             self._names.popitem(last=False)
         late = [one for ts, one in had if event.ts - RENAMED_MS <= ts <= event.ts]
-        return "".join(late) if len(late) > 1 else ""
+        return _as_one(late) if len(late) > 1 else ""
+
+
+def _as_one(names: list[str]) -> str:
+    """Put names together; what stands before the digits of all of them, once: 收号扣729, 收号扣450 is 收号扣729450."""
+    told = [_NUMBERED.fullmatch(name) for name in names]
+    heads = {match[1] for match in told if match}
+    if len(heads) > 1 or None in told:
+        return "".join(names)
+    return "".join((*heads, *(match[2] for match in told if match)))

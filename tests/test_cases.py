@@ -115,9 +115,23 @@ FLOORS = {
         "sequences": 0.95,
         "handles_recall": 0.95,
     },
+    "twentyfifth": {
+        "recall_A": 0.97,
+        "recall_B": 0.92,
+        "recall_poaching": 0.92,
+        "sequences": 0.94,
+        "handles_recall": 0.93,
+    },
+    "twentysixth": {
+        "recall_A": 0.96,
+        "recall_B": 0.93,
+        "recall_poaching": 0.85,
+        "sequences": 0.95,
+        "handles_recall": 0.93,
+    },
 }
 #: Most innocent lines put before a human, where it is more than 4.5 %: talk of money and of other servers, mostly.
-REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07, "twentysecond": 0.065}
+REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07, "twentysecond": 0.065, "twentyfifth": 0.1}
 
 
 @pytest.mark.parametrize("name", SETS)

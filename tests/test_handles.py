@@ -141,6 +141,9 @@ def found(text: str, finder: HandleFinder = FINDER) -> list[str]:
         ("#R加#G微#B信#W fuchi_88 #Gxiao", ["wx:fuchi_88"]),
         ("加我薇 xiaochu_33", ["wx:xiaochu_33"]),
         ("gua . fps7 . xyz", ["url:gua.fps7.xyz"]),
+        ("qipai 点 kk88 点 club", ["url:qipai.kk88.club"]),
+        ("h t t p : / / k f - b f . t o p", ["url:kf-bf.top"]),
+        ("i have 3000 . me too", []),
         ("💎648➡️💰388", []),
         # what follows is no part of the number
         ("扣二八四六零一三九两个号", ["qq:28460139"]),

@@ -140,7 +140,13 @@ def renamed(*names: str, gap_s: float = 5, **fields: Any) -> Finding:
 
 
 @pytest.mark.parametrize(
-    "names", [("加Q738", "1920465"), ("加Q", "7381", "920", "465"), ("加Q738", "加Q738", "1920465")]
+    "names",
+    [
+        ("加Q738", "1920465"),
+        ("加Q", "7381", "920", "465"),
+        ("加Q738", "加Q738", "1920465"),
+        ("加Q738", "加Q1920", "加Q465"),
+    ],
 )
 def test_a_number_spelled_by_renaming_is_read(names: tuple[str, ...]) -> None:
     finding = renamed(*names)
