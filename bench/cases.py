@@ -3,8 +3,8 @@
     python bench/cases.py [--rules DIR …] [--json] [SET …]
 
 All but the first were measured before anybody who writes rules had looked at them; all but `unseen` and `thirteenth`
-have been looked at since, and rules were made more general for it. What the last five, of 2026-11-22, gave when first
-measured is in the README; of the sixteenth and seventeenth most lines are innocent.
+have been looked at since, and rules were made more general for it. What sets gave when first measured is in the README
+and in docs/detection.md; of the sixteenth, seventeenth and twenty-fifth most lines are innocent.
 Every case is a server, an account and an hour of its own; a sequence keeps its accounts and times. A case counts as
 found if it is acted on or put before a human.
 """
