@@ -26,7 +26,7 @@ from moderation.views import (
     heads,
     tails,
     unfilled,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
