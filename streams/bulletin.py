@@ -77,11 +77,18 @@ class Bulletin:
     async def follow(self) -> None:
         """Ask for ever."""
         while True:
-            try:
-                await self.read()
-            except StoreUnavailable:
-                self._metrics.store_errors.inc()
             await asyncio.sleep(EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Ask once; a store that is away, or holds what nobody expects, leaves what was known, and is counted."""
+        try:
+            await self.read()
+        except StoreUnavailable:
+            self._metrics.store_errors.inc()
+        except Exception:
+            log.exception("bulletin not read")
+            self._metrics.store_errors.inc()
 
     def _doubt(self, overturned: frozenset[RuleKey], fallen: Iterable[Fallen]) -> None:
         """Leave to humans what people overturned, and what left its band, of the rules in force."""

@@ -52,7 +52,8 @@ class Lanes:
         self._begin()
 
     def end(self) -> None:
-        """Stop what is in hand."""
+        """Stop what is in hand, and let nothing else begin: a call that misses its cancellation may yet finish."""
+        self._lanes.clear()
         for call in self._calls:
             call.cancel()
 

@@ -78,12 +78,14 @@ class RuleWatch:
         self._now(start)
 
     async def run(self) -> None:
-        """Look every second, for ever; a store that is away changes nothing."""
+        """Look every second, for ever; a store that is away, or holds what nobody expects, changes nothing."""
         while True:
             try:
                 await self.look()
             except StoreUnavailable as exc:
                 log.debug("publications not read", error=str(exc))
+            except Exception:
+                log.exception("publications not read")
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:

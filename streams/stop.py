@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 #: sysexits.h: not done, try again.
 EX_TEMPFAIL: Final = 75
+#: A task that was told to end and has not is told again. Seconds.
+AGAIN_S: Final = 0.5
 
 
 class Stop:
@@ -79,5 +81,16 @@ class Rounds:
         """Return when the round under way is done, or was cancelled after `within_s` seconds."""
         self._over.set()
         await asyncio.wait([self.task], timeout=within_s)
-        self.task.cancel()
-        await asyncio.wait([self.task])
+        await ended(self.task)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and return when it is over, whatever it met.
+
+    One cancellation may be lost: `asyncio.wait_for` of Python 3.11 drops the one that comes as what it waits for is
+    done, and redis-py sends by it. Of 160 workers that ended as they told the store what they run, 3 never did
+    (2026-11-23).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN_S)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from moderation.errors import StoreUnavailable
 from moderation.moderator import Moderator
 from moderation.notes import RulesChange
 from streams import garbage
@@ -35,7 +34,7 @@ from streams.preflight import may_read
 from streams.publications import RedisPublications
 from streams.rules import load_rules
 from streams.rulewatch import Directories, InForce, RuleWatch, first
-from streams.stop import Rounds, Stop
+from streams.stop import Rounds, Stop, ended
 from streams.topics import create_topics
 from streams.watch import EVERY_S, Watch
 
@@ -106,8 +105,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         stack.push_async_callback(ledger.close)
         moderator = Moderator(start.rules)
         bulletin = Bulletin(moderator, ledger, metrics)
-        with suppress(StoreUnavailable):
-            await bulletin.read()
+        await bulletin.look()
         pipelines: list[Pipeline] = []
 
         def pipeline(app: faust.App) -> Pipeline:
@@ -143,7 +141,7 @@ async def running(settings: Settings, kafka: str, redis: str, rules: RuleSet | N
         told = _tell(KafkaOutbox(app), Letters(settings.topics).note(_started(start.rules.hash)))
         falls = _tell_falls(bulletin, moderator, KafkaOutbox(app), Letters(settings.topics))
         for job in (_measure_lag(metrics), bulletin.follow(), rule_watch.run(), told, falls):
-            stack.push_async_callback(_end, asyncio.create_task(job))
+            stack.push_async_callback(ended, asyncio.create_task(job))
         log.info("worker started", ruleset=start.rules.hash, revision=start.revision, metrics_port=port)
         yield Worker(settings, app, health, metrics, port, watch.task)
 
@@ -152,12 +150,6 @@ async def _first_rules(settings: Settings, publications: RedisPublications, give
     if settings.rules_watch:
         return InForce(given if given is not None else await asyncio.to_thread(load_rules, settings.rules))
     return await first(publications, settings.rules, given)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _started(ruleset: str) -> RulesChange:

@@ -479,6 +479,18 @@ def test_what_was_known_last_stays_while_the_store_is_away() -> None:
     assert desk.moderator.overturned == {"sell.contact"}
 
 
+@pytest.mark.parametrize("met", [StoreUnavailable("no store"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd")])
+def test_whatever_the_store_answers_is_counted_and_ends_nothing(met: Exception) -> None:
+    class Odd(MemoryAppeals):
+        async def overturned(self) -> frozenset[tuple[str, str]]:
+            raise met
+
+    desk = Desk()
+    desk.store.appeals = Odd()
+    asyncio.run(Bulletin(desk.moderator, desk.store, desk.metrics).look())
+    assert desk.counted("store_errors_total") == 1
+
+
 def test_a_new_revision_is_trusted_again() -> None:
     desk = Desk()
     bulletin = Bulletin(desk.moderator, desk.store, desk.metrics)

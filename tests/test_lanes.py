@@ -198,3 +198,21 @@ def test_whatever_comes_when_each_partition_is_worked_on_whole_in_order_and_once
 
     for seed in range(20):
         asyncio.run(story(seed))
+
+
+def test_a_call_that_misses_its_end_brings_nothing_else_in_hand() -> None:
+    class Deaf(Hands):
+        async def work(self, events: Sequence[Any]) -> None:
+            try:
+                await super().work(events)
+            except asyncio.CancelledError:
+                return
+
+    async def story() -> None:
+        hands = Deaf()
+        await hands.put(batch(0, 1), batch(0, 2), batch(1, 1))
+        hands.lanes.end()
+        await settle()
+        assert hands.calls == [[(0, 1)], [(1, 1)]]
+
+    asyncio.run(story())

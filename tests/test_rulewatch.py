@@ -18,6 +18,7 @@ from streams.pipeline import Pipeline
 from streams.publications import MemoryPublications, Revision, following
 from streams.reload import compiled
 from streams.rulewatch import Directories, InForce, RuleWatch, first
+from streams.stop import ended
 from streams.turns import Turns
 from tests.small_rules import LEXICONS, RULES, event, layer, rules
 from tests.test_pipeline import SPAM, TOPICS, Post, record
@@ -144,6 +145,31 @@ def test_a_store_that_goes_away_before_the_files_are_read_is_asked_again() -> No
         await fleet.watch.look()
         assert len(fleet.taken) == 2
 
+    asyncio.run(run())
+
+
+def test_what_nobody_expects_in_the_store_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(MemoryPublications):
+        odd = 0
+
+        async def current(self) -> Revision | None:
+            if self.odd:
+                self.odd -= 1
+                raise ZeroDivisionError
+            return await super().current()
+
+    async def run() -> None:
+        them = Odd()
+        fleet = Fleet(them)
+        await fleet.publish(version(1))
+        them.odd = 2
+        watching = asyncio.create_task(fleet.watch.run())
+        while len(fleet.taken) == 1:
+            assert not watching.done()
+            await asyncio.sleep(0.01)
+        await ended(watching)
+
+    monkeypatch.setattr("streams.rulewatch.EVERY_S", 0.01)
     asyncio.run(run())
 
 
