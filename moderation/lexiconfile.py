@@ -33,7 +33,7 @@ class Lexicons:
         return tuple(dict.fromkeys([*self._classes(nodes), *self._game_terms(game)]))
 
     def _classes(self, nodes: Iterable[Node]) -> Iterator[Term]:
-        seen: dict[tuple[str, str], Node] = {}
+        seen: set[tuple[str, str]] = set()
         for node in nodes:
             for name, child in self._p.entries(node).items():
                 self.classes.append((name, child))
@@ -45,7 +45,8 @@ class Lexicons:
                     term = self._term(name, item, disguised=disguised)
                     if term:
                         self.terms.append((term, item))
-                        if not self._repeated(seen, (name, fold(term.text).text), item):
+                        if (key := (name, fold(term.text).text)) not in seen:  # lint tells what is there twice
+                            seen.add(key)
                             yield from self._parts(term, item)
 
     def _parts(self, term: Term, item: Node) -> Iterator[Term]:
@@ -60,12 +61,6 @@ class Lexicons:
         else:
             self.combined.setdefault(term.lexicon, []).append(made)
             yield from made.terms
-
-    def _repeated(self, seen: dict[tuple[str, str], Node], key: tuple[str, str], item: Node) -> bool:
-        first = seen.setdefault(key, item)
-        if first is not item and first.file == item.file:
-            self._p.problem(item, "E203", line=first.line, folded=key[1])
-        return first is not item
 
     def _term(self, lexicon: str, item: Node, *, disguised: bool = False) -> Term | None:
         until = None

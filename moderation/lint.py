@@ -81,8 +81,8 @@ class _Lint:
         for term, node in self._draft.terms:
             folded = fold(term.text).text.strip()
             first = seen.setdefault((term.lexicon, folded), node)
-            if first is not node and first.file != node.file:
-                yield _at(node, "W101", word=term.text, file=first.file, line=first.line)
+            if first is not node:
+                yield _at(node, "W101", word=term.text, file=first.file, line=first.line, folded=folded)
             if len(folded) == 1 and folded.isalnum():
                 yield _at(node, "W102", word=term.text)
             elif all(unicodedata.category(char)[0] in "PZ" for char in folded):

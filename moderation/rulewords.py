@@ -53,10 +53,6 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
     # what it says
     "E201": ("缺少文件 {name}", "the file {name} is missing"),
     "E202": ("handles.yaml 内容不对：{why}", "handles.yaml makes no sense: {why}"),
-    "E203": (
-        "词条与第 {line} 行的重复（归一后都是「{folded}」）",
-        "the same term as on line {line} (both fold to “{folded}”)",
-    ),
     "E204": ("词条「{word}」归一后什么也不剩，永远不会命中", "folded, nothing is left of “{word}”: no match ever"),
     "E205": (
         "组合词「{word}」写得不完整：& 的每一段、~ 的后面都要有词，至少一段是要出现的",
@@ -113,8 +109,8 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
     ),
     # advice
     "W101": (
-        "「{word}」在 {file} 第 {line} 行已经有了，同一个词库",
-        "“{word}” is in this class already: {file} line {line}",
+        "「{word}」在 {file} 第 {line} 行已经有了（同一个词库，归一后都是「{folded}」），留一个就够",
+        "“{word}” is in this class already: {file} line {line} (both fold to “{folded}”)",
     ),
     "W102": ("「{word}」只有一个字，到处都会撞上", "“{word}” is a single character: it will be met everywhere"),
     "W102.signs": ("「{word}」里没有字，只有标点", "“{word}” holds no letter, only punctuation"),

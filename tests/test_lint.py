@@ -85,6 +85,13 @@ def test_a_term_that_never_or_always_matches_is_named(term: str, expected: list[
     assert advice(words=lexicon(term), common={"可以": COMMON, "交易": COMMON_ALONE}) == expected
 
 
+def test_a_term_that_stands_twice_is_named_with_the_first_ones_line() -> None:
+    over = {"lexicons/site.yaml": lexicon("收元宝号", "包月", "收元寶號").encode()}
+    [found] = [p for p in advise(draft([layer(), over]), TS, lambda _: 0) if p.file in over]
+    assert (found.code, found.line) == ("W101", 6)
+    assert "第 4 行" in found.message
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

@@ -178,10 +178,9 @@ def test_a_term_longer_than_anybody_writes_is_refused() -> None:
     assert only(lexicon("长" * 40), "lexicons/site.yaml").code == "E106"
 
 
-def test_a_term_that_says_the_same_as_another_is_refused_with_both_lines() -> None:
-    problem = only(lexicon("代充点", "代充點"), "lexicons/site.yaml")
-    assert (problem.line, problem.code) == (5, "E203")
-    assert "第 4 行" in problem.message
+def test_of_terms_that_say_the_same_the_first_is_taken() -> None:
+    contents = read([shipped(), {"lexicons/site.yaml": lexicon("代充点", "代充點").encode()}])
+    assert [t.text for t in contents.terms if t.lexicon == "site_words"] == ["代充点"]
 
 
 def test_two_rules_of_one_id_in_one_layer_are_refused() -> None:
