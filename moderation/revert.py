@@ -62,7 +62,13 @@ def justified(which: Which, action: Action, rules: RuleSet) -> bool:
         return False
     live = {rule.id for rule in rules.rules if rule.status == "live"}
     others = [r.weight for r in action.rules if r.id in live and not _is(which, r.id, r.revision)]
-    return doubted(others) >= rules.policy.labels[action.label].act
+    return doubted(others) >= rules.policy.labels[action.label].bar(wary=_may_be_wary(action))
+
+
+def _may_be_wary(action: Action) -> bool:
+    """Tell whether words may have been all there was against a settled player; evidence tells no account's age."""
+    known = action.evidence
+    return known is not None and not known.what.handles and known.who.tier != "new"
 
 
 def _is(which: Which, rule: str, revision: str) -> bool:

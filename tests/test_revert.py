@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from moderation.actions import Action, Evidence, How, RuleRef, Target, What, When, Where, Which, Who, Why
+from moderation.actions import Action, Evidence, Handle, How, RuleRef, Target, What, When, Where, Which, Who, Why
 from moderation.revert import covers, facets, justified, narrowest
 from tests.small_rules import TS, rules
 
 BAD, GOOD = "sell.alone", "sell.contact"
+CONTACT = Handle("qq", "123456789", (0, 1))
 
 
 def mute(*weights: tuple[str, int], **fields: Any) -> Action:
     """A mute that these rules led to, with the points they gave."""
-    where = Evidence(Who("a1"), When(TS, TS), Where("s1", "world"), What("x", "x"), Why("rmt", 90.0), How("spam", 1))
+    where = Evidence(
+        Who("a1", tier="new"), When(TS, TS), Where("s1", "world"), What("x", "x"), Why("rmt", 90.0), How("spam", 1)
+    )
     given: dict[str, Any] = {
         "action_id": "0" * 32,
         "action": "mute",
@@ -80,6 +84,22 @@ def test_what_other_live_rules_would_have_punished_alone_is_justified() -> None:
     assert not justified(Which(rule=BAD), mute((BAD, 90), (GOOD, act - 1)), under)
     assert not justified(Which(rule=BAD), mute((BAD, 90), ("gone", 100)), under)
     assert not justified(Which(rule=BAD, revision="11111111"), mute((BAD, 90)), under)
+
+
+@pytest.mark.parametrize(
+    ("tier", "handles", "bar"),
+    [("established", (), 90), ("vip", (), 90), ("", (), 90), ("new", (), 70), ("established", (CONTACT,), 70)],
+)
+def test_words_alone_justify_less_against_who_need_not_be_new(tier: str, handles: tuple[Handle, ...], bar: int) -> None:
+    under = rules()
+    label = under.policy.labels["rmt"]
+    assert (label.act, label.act_settled) == (70, 90)
+    known = mute().evidence
+    assert known is not None
+    seen = replace(known, who=Who("a1", tier=tier), what=What("x", "x", handles=handles))
+    for weight in (bar - 1, bar):
+        action = mute((BAD, 90), (GOOD, weight), evidence=seen)
+        assert justified(Which(rule=BAD), action, under) is (weight == bar)
 
 
 def test_nothing_is_justified_where_no_rule_is_blamed_nor_what_a_campaign_did() -> None:
