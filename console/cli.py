@@ -18,6 +18,7 @@ from console import (
     cli_bench,
     cli_campaigns,
     cli_contract,
+    cli_daily,
     cli_letters,
     cli_lexicon,
     cli_observe,
@@ -67,6 +68,7 @@ app.add_typer(cli_appeals.appeals, name="appeals")
 app.add_typer(cli_campaigns.campaigns, name="campaigns")
 app.add_typer(cli_letters.dead_letters, name="dead-letters")
 app.add_typer(cli_audit.audit, name="audit")
+app.add_typer(cli_daily.app)
 app.add_typer(cli_contract.contract, name="contract")
 app.add_typer(cli_rules.rules, name="rules")
 app.add_typer(cli_lexicon.lexicon, name="lexicon")

@@ -160,6 +160,8 @@ def _decoded(path: Path) -> str:
 
 # --- writing
 
+_PLAIN: Final = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+
 
 def safe(cell: str) -> str:
     """Keep a cell from being a formula in whatever opens the file; `clean` undoes it."""
@@ -179,15 +181,24 @@ def write_xlsx(
     """Write a workbook of text cells: the rows, and a sheet of classes (name, what they hold) to choose from."""
     from xlsxwriter.workbook import Workbook  # noqa: PLC0415  a start-up cost few commands need
 
-    plain = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
-    with Workbook(str(path), plain) as book:
+    with Workbook(str(path), dict(_PLAIN)) as book:
         _sheet(book, "词条", rows, widths)
         _sheet(book, "词库说明", classes, (24, 60))
         names = {"validate": "list", "source": f"=词库说明!$A$2:$A${max(2, len(classes))}", "error_type": "warning"}
         book.get_worksheet_by_name("词条").data_validation(1, 1, 5000, 1, names)
 
 
-def _sheet(book: Workbook, name: str, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+def write_tables(path: Path, tables: Iterable[tuple[str, Sequence[Sequence[str | int]]]]) -> None:
+    """Write a workbook with a sheet for each table, its first row its head; numbers are numbers to count with."""
+    from xlsxwriter.workbook import Workbook  # noqa: PLC0415  a start-up cost few commands need
+
+    with Workbook(str(path), dict(_PLAIN)) as book:
+        for name, rows in tables:
+            columns = zip(*rows, strict=True)
+            _sheet(book, name, rows, [max(10, *(min(60, 2 * len(str(cell))) for cell in one)) for one in columns])
+
+
+def _sheet(book: Workbook, name: str, rows: Sequence[Sequence[str | int]], widths: Sequence[int]) -> None:
     sheet = book.add_worksheet(name)
     text: Format = book.add_format({"num_format": "@"})  # a number typed here stays what was typed
     head: Format = book.add_format({"num_format": "@", "bold": True, "bg_color": "#DDEBF7"})
@@ -195,5 +206,8 @@ def _sheet(book: Workbook, name: str, rows: Sequence[Sequence[str]], widths: Seq
         sheet.set_column(column, column, width, text)
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
-            sheet.write_string(number, column, safe(cell), text if number else head)
+            if isinstance(cell, int):
+                sheet.write_number(number, column, cell)
+            else:
+                sheet.write_string(number, column, safe(cell), text if number else head)
     sheet.freeze_panes(1, 0)
