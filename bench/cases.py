@@ -34,6 +34,7 @@ SETS: Final = (
     "first", "second", "third", "unseen", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
     "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth",
     "twentieth", "twentyfirst", "twentysecond", "twentythird", "twentyfourth", "twentyfifth", "twentysixth",
+    "twentyseventh", "twentyeighth",
 )  # fmt: skip
 _HOUR_MS: Final = 3_600_000
 Case = dict[str, Any]
@@ -154,9 +155,10 @@ def main() -> None:
     if args.json:
         print(json.dumps(figures))
         return
-    table = Table("", *figures)
-    for row in next(iter(figures.values())):
-        table.add_row(row, *(f"{one.get(row, 0):.3f}" for one in figures.values()))
+    named = tuple(dict.fromkeys(name for one in figures.values() for name in one))
+    table = Table("", *(name.replace("_", "\n") for name in named))
+    for name, one in figures.items():
+        table.add_row(name, *(f"{one[figure]:.3f}" if figure in one else "" for figure in named))
     Console().print(table)
 
 

@@ -66,7 +66,8 @@ class Contacts:
             limit = following.start if following else len(text)
             after = marks[bisect_left(starts, number.end) : bisect_left(starts, min(limit, number.end + _WINDOW))]
             joined = last and not near and number.start - last <= _CLOSE and not self._unit.match(text, number.end)
-            verdict = verdict if joined else self._type(text, number, near, after, reversing=reversing)
+            told = number._replace(told=number.told or (reversing and len(number.digits) >= _LONG))
+            verdict = verdict if joined else self._type(text, told, near, after)
             last = number.end
             digits = number.digits[::-1] if reversing else number.digits
             value = _value(verdict, digits)
@@ -75,7 +76,7 @@ class Contacts:
                 if same and verdict in {"tel", "qq"}:
                     yield Found(number.start, number.end, "wx", value)
 
-    def _type(self, text: str, number: Number, before: list[Mark], after: list[Mark], *, reversing: bool) -> str:
+    def _type(self, text: str, number: Number, before: list[Mark], after: list[Mark]) -> str:
         """Return the type of a number, or "" for one that is no handle."""
         said, loose = self._said_before(text, number, before)
         if said == "negative":
@@ -88,7 +89,7 @@ class Contacts:
             or (not number.strange and _is_glued(text, number, after))
         ):
             return ""
-        reach = _WINDOW if reversing or number.told else _AFTER_REACH
+        reach = _WINDOW if number.told else _AFTER_REACH
         said = _said_after(number, after, reach)
         return said if said or number.heard else self._unsaid(number, loose=loose)
 

@@ -33,9 +33,15 @@ _OPEN: Final = '"“「『《【'
 _QUOTED: Final = re.compile(rf"[^{_OPEN}\n]{{0,3}}[{_OPEN}]([^{_OPEN}”」』》】\n]{{2,20}})[\"”」』》】]")
 #: What may stand between the characters of an id: signs that neither end a phrase nor belong into ids.
 _SIGN: Final = r"[^\w\s,。!?:;…、()\[\]{}<>\"'“”@%&=/-]"
+#: An underscore as it is spoken: qcx 下划线 9047.
+_UNDERSCORE: Final = r"\s?下[划横滑]?[线杠]\s?"
 _ID_AT: Final = re.compile(
-    rf"[^a-z0-9]{{0,10}}?([a-z0-9_][-_a-z0-9]{{0,31}}(?:{_SIGN}{{1,2}}[-_a-z0-9]{{1,20}}){{0,19}})(?![-_a-z0-9])"
+    rf"[^a-z0-9]{{0,10}}?([a-z0-9_][-_a-z0-9]{{0,31}}(?:(?:{_SIGN}{{1,2}}|{_UNDERSCORE})[-_a-z0-9]{{1,20}}){{0,19}})"
+    r"(?![-_a-z0-9])"
 )
+_underscored: Final = re.compile(_UNDERSCORE).sub
+#: 薇 x i a o y u: the x of the cue is the first letter of the id.
+_BEGUN: Final = re.compile(r"\sx(?=(?:\s[-_a-z0-9]){5})")
 _FILLED: Final = re.compile(r"[^a-z0-9]{0,10}?([a-z](?:([\u4e00-\u9fff])[-_a-z0-9])(?:\2[-_a-z0-9]){3,18})(?![a-z0-9])")
 _PIECE: Final = re.compile(r"[\s/.]{1,3}([-_a-z0-9]{1,8})(?![-_a-z0-9])")
 _SIGNS: Final = re.compile(rf"{_SIGN}+")
@@ -86,10 +92,11 @@ class Ids:
         return Found(m.start(1), m.end(1), mark.type, m[1].strip()) if m else None
 
     def _id_at(self, text: str, mark: Mark, limit: int, *, reversing: bool) -> Found | None:
-        m = _ID_AT.match(text, mark.end)
+        begun = _BEGUN.match(text, mark.end - 2)
+        m = _ID_AT.match(text, mark.end - 1 if begun else mark.end)
         if not m or m.start(1) > limit or _is_number(text[limit : m.end(1)]):
             return None
-        written = m[1][1:] if mark.single and m[1][0] == "_" else m[1]  # v_jinku_66
+        written = _underscored("_", m[1][1:] if mark.single and m[1][0] == "_" else m[1])  # v_jinku_66
         value, end = _joined(text, _stripped(written, mark.type), m.end(1))
         if len(value) < 4 and (filled := _FILLED.match(text, mark.end)):
             m, value, end = filled, filled[1].replace(filled[2], ""), filled.end(1)
@@ -138,7 +145,7 @@ def _stripped(written: str, type_: str) -> str:
 
 def _joined(text: str, value: str, end: int) -> tuple[str, int]:
     """Add the pieces of an id that was torn apart; behind a long enough one only single characters and lines."""
-    torn = len(value) < 6
+    torn = len(value) < 6 or (value[-1] == "_" and text[end : end + 1] == "\n")
     while torn and len(value) < 20 and (m := _PIECE.match(text, end)):
         if len(value) >= 6 and len(m[1]) > 1 and text[end] != "\n":
             break

@@ -77,7 +77,7 @@ class Links:
     def _plain(self, host: str, tld: str) -> str:
         """Return a host as browsers write it."""
         name = self._dot.sub(".", host[: -len(tld)])
-        return (name + self._spoken.get(tld, tld)).removeprefix("www.")
+        return (name + self._spoken.get(tld, tld)).removeprefix("www.").removeprefix("w.w.w.")
 
     def _is_link(self, text: str, m: re.Match[str], host: str) -> bool:
         """Tell links from chat: `mid.top` and `8点me` are none, `qcq55.vip` is one. A word as ending is not enough."""

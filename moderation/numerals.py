@@ -228,7 +228,7 @@ class _Riddles:
         parts, strip, swap = map(any_of, (grammar.part_words, grammar.stripping, grammar.swapping))
         lead = rf"(?:{parts})[^0-9\n]{{0,6}}?"
         self._parts = re.compile(
-            rf"(?:{lead})?(?<![0-9])[0-9]{{2,6}}(?:[^0-9\n]{{0,3}}?{lead}[0-9]{{2,6}}){{1,4}}(?![0-9])"
+            rf"(?:{lead})?(?<![0-9])[0-9]{{2,8}}(?:[^0-9\n]{{0,3}}?{lead}[0-9]{{2,6}}){{1,4}}(?![0-9])"
         )
         self._said = re.compile(
             rf"[0-9][^0-9\n]{{0,3}}?(?:{parts})|{strip}|(?:{swap}|[里中的][a-z*][是=])\s?[0-9]|{_MANY_SWAPS}"
@@ -260,8 +260,16 @@ class _Riddles:
 def _swapped(text: str, swaps: Sequence[re.Match[str]]) -> str:
     """Put in what some characters stand for, wherever they stand but where that is said."""
     told = {place for swap in swaps for place in range(*swap.span())}
-    meant = {swap[1]: swap[2] for swap in swaps}
-    return "".join(char if at in told else meant.get(char, char) for at, char in enumerate(text))
+    meant = {_stand_in(text, swap.end(1)): swap[2] for swap in swaps}
+    return re.sub(
+        any_of(meant), lambda m: m[0] if m.end() - 1 in told else meant[m[0]].ljust(len(m[0])), text
+    )  # as long as before: places stay
+
+
+def _stand_in(text: str, end: int) -> str:
+    """Return what stands for a digit: one character, or the longest word that ends there and stands elsewhere, too."""
+    words = (text[end - size : end] for size in (4, 3, 2) if size <= end)
+    return next((word for word in words if word.isalpha() and text.count(word) > 1), text[end - 1 : end])
 
 
 def _runs(pattern: re.Pattern[str], text: str, start: int = 0) -> Iterator[Number]:

@@ -122,6 +122,20 @@ FLOORS = {
         "sequences": 0.94,
         "handles_recall": 0.93,
     },
+    "twentyseventh": {
+        "recall_A": 0.95,
+        "recall_B": 0.93,
+        "recall_poaching": 0.93,
+        "sequences": 0.97,
+        "handles_recall": 0.96,
+    },
+    "twentyeighth": {
+        "recall_A": 0.96,
+        "recall_B": 0.92,
+        "recall_poaching": 0.9,
+        "sequences": 0.94,
+        "handles_recall": 0.95,
+    },
     "twentysixth": {
         "recall_A": 0.96,
         "recall_B": 0.93,
@@ -131,7 +145,10 @@ FLOORS = {
     },
 }
 #: Most innocent lines put before a human, where it is more than 4.5 %: talk of money and of other servers, mostly.
-REVIEWED = {"eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07, "twentysecond": 0.065, "twentyfifth": 0.1}
+REVIEWED = {
+    "eleventh": 0.08, "thirteenth": 0.065, "sixteenth": 0.07, "twentysecond": 0.065, "twentyfifth": 0.1,
+    "twentyseventh": 0.08, "twentyeighth": 0.06,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -51,6 +51,7 @@ LINE_BREAKS: Final = "\n\v\f\x85\u2028\u2029"
 #: zero are the hollow and half-filled ones; ● ◎ ★ are ornaments, which the squeezed view drops.
 LOOK_ALIKES: Final = {
     "0": "○◯◌◍◐◑◒◓◔◕⊙ʘΘθϴ⍬",
+    "·": "丶",
     "3": "ЗзҘҙӠӡЭэƷʒꝪ",
     "4": "Чч",
     "6": "б",
