@@ -54,7 +54,7 @@ def report(
     if json:
         print_json(found)
     elif out is None:
-        from console.show_daily import text  # noqa: PLC0415
+        from console.page_daily import text  # noqa: PLC0415
 
         typer.echo(text(found, days), nl=False)
 
@@ -64,7 +64,8 @@ def _counted(directory: Path, last: datetime, days: int) -> Daily:
     from rich.progress import Progress  # noqa: PLC0415
 
     from console.audit import Flawed  # noqa: PLC0415
-    from console.daily import Period, Tally, daily, log_of  # noqa: PLC0415
+    from console.daily import Period  # noqa: PLC0415
+    from console.tally import Tally, daily, log_of  # noqa: PLC0415
     from streams.auditor import key_of  # noqa: PLC0415
 
     screen = Console(stderr=True)
@@ -82,8 +83,9 @@ def _counted(directory: Path, last: datetime, days: int) -> Daily:
 
 
 def _write(out: Path, found: Daily, days: int) -> None:
+    from console.page_daily import html  # noqa: PLC0415
     from console.sheets import write_tables  # noqa: PLC0415
-    from console.show_daily import html, sheets  # noqa: PLC0415
+    from console.show_daily import sheets  # noqa: PLC0415
 
     try:
         if out.suffix == ".html":

@@ -1,27 +1,20 @@
-"""A daily or weekly report to read: text to paste, a page with pictures, a workbook; all of the same tables."""
+"""The tables of a daily or weekly report, in a moderator's words: what its text, page and workbook all show."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from console import words
-from console.charts import Bar, bars, lines
 from console.daily import HOUR_MS, Deed
-from console.html import page, tag
 from console.show import visible
 from console.words import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from xml.etree.ElementTree import Element
+    from collections.abc import Sequence
 
     from console.daily import Daily, Facet, Period, Poacher, Side
 
-#: Rows of a table on the page, and in the text; the workbook and --json have all.
-SHOWN: Final = 20
-PASTED: Final = 10
 #: Accounts named in one cell.
 _NAMED: Final = 5
 _DAY_MS: Final = 24 * HOUR_MS
@@ -29,6 +22,7 @@ DEEDS: Final[dict[Deed, str]] = {
     "retract": say("撤回", "taken down"), "mute": say("禁言", "muted"), "ban": say("封号", "banned"),
     "case": say("转人工", "to a human"), "undone": say("撤销", "undone"),
 }  # fmt: skip
+_ACTED: Final[tuple[Deed, ...]] = ("retract", "mute", "ban")
 CHANGES: Final = {
     "published": say("发布", "published"), "rolled_back": say("回滚", "rolled back"),
     "reviewed": say("复核", "reviewed"), "left_to_humans": say("退回人工", "left to humans"),
@@ -38,7 +32,6 @@ ACKS: Final = {
     "applied": say("已执行", "applied"), "already": say("早已执行", "already"), "rejected": say("拒绝", "rejected"),
     "unknown_target": say("查无此人", "unknown target"),
 }  # fmt: skip
-_STYLE: Final = (files("console") / "report.css").read_text("utf-8")
 Cell = str | int
 
 
@@ -83,10 +76,10 @@ def _overview(daily: Daily) -> Sheet:
         (say("人工命令", "orders by people"), sum(now.orders.values()), sum(before.orders.values())),
         (say("死信", "dead letters"), sum(now.dead_letters.values()), sum(before.dead_letters.values())),
     ]
-    return Sheet(say("概况", "Overview"), ("", *_sides(daily)), rows, _note(daily))
+    return Sheet(say("概况", "Overview"), ("", *sides(daily)), rows, _note(daily))
 
 
-def _sides(daily: Daily) -> tuple[str, str]:
+def sides(daily: Daily) -> tuple[str, str]:
     """Return what the period and the one before it are called."""
     if daily.period.until - daily.period.since < 2 * _DAY_MS:
         return say("当日", "that day"), say("前一日", "day before")
@@ -96,7 +89,7 @@ def _sides(daily: Daily) -> tuple[str, str]:
 def _note(daily: Daily) -> str:
     """Say what the log does not cover."""
     told = []
-    if daily.begins > daily.before.since:
+    if daily.begins is not None and daily.begins > daily.before.since:
         told.append(say(f"审计日志从 {_clock(daily.begins)} 才开始", f"the audit log begins at {_clock(daily.begins)}"))
     if daily.ends < daily.period.until:
         told.append(say(f"审计日志只到 {_clock(daily.ends)}", f"the audit log ends at {_clock(daily.ends)}"))
@@ -106,34 +99,33 @@ def _note(daily: Daily) -> str:
 def _by_label(daily: Daily) -> Sheet:
     sheet = _facet(daily, "label", say("各类", "By label"), say("类别", "label"), words.LABELS)
     before = daily.sides[1].by.get("label", {})
-    rows = [(*row, _acted(before.get(name, {}))) for name, row in zip(_names(daily, "label"), sheet.rows, strict=True)]
-    when = _sides(daily)[1]
+    rows = [(*row, acted(before.get(name, {}))) for name, row in zip(names(daily, "label"), sheet.rows, strict=True)]
+    when = sides(daily)[1]
     return sheet._replace(head=(*sheet.head, say(f"{when}处置", f"acted {when}")), rows=rows)
 
 
 def _facet(daily: Daily, facet: Facet, of: str, what: str, named: dict[str, str] | None = None) -> Sheet:
     found = daily.sides[0].by.get(facet, {})
     rows: list[Sequence[Cell]] = [
-        (_name(name, named), *(found.get(name, {}).get(deed, 0) for deed in DEEDS)) for name in _names(daily, facet)
+        (name_of(name, named), *(found.get(name, {}).get(deed, 0) for deed in DEEDS)) for name in names(daily, facet)
     ]
     return Sheet(of, (what, *DEEDS.values()), rows)
 
 
-def _names(daily: Daily, facet: Facet) -> list[str]:
+def names(daily: Daily, facet: Facet) -> list[str]:
     """Return the names of both periods, those with most to tell first."""
     now, before = (side.by.get(facet, {}) for side in daily.sides)
     counted = {name: sum(now.get(name, {}).values()) for name in {*now, *(before if facet == "label" else ())}}
     return sorted(counted, key=lambda name: (-counted[name], name))
 
 
-def _name(name: str, named: dict[str, str] | None) -> str:
+def name_of(name: str, named: dict[str, str] | None) -> str:
+    """Return what something is called for people; `named`: words for what has some."""
     return say((named or {}).get(name, visible(name)), visible(name)) or say("（无）", "(none)")
 
 
-_ACTED: Final[tuple[Deed, ...]] = ("retract", "mute", "ban")
-
-
-def _acted(deeds: dict[Deed, int]) -> int:
+def acted(deeds: dict[Deed, int]) -> int:
+    """Return how many actions these were: cases and what was undone are none."""
     return sum(deeds.get(deed, 0) for deed in _ACTED)
 
 
@@ -163,7 +155,7 @@ def _contacts(daily: Daily) -> Sheet:
         say("新出现", "new"),
     )  # fmt: skip
     rows = [
-        (visible(one.handle), one.accounts, one.messages, _name(one.label, words.LABELS), _yes(one.new))
+        (visible(one.handle), one.accounts, one.messages, name_of(one.label, words.LABELS), _yes(one.new))
         for one in daily.contacts
     ]
     return Sheet(say("联系方式", "Contacts"), head, rows)
@@ -172,7 +164,7 @@ def _contacts(daily: Daily) -> Sheet:
 def _campaigns(daily: Daily) -> Sheet:
     head = (say("团伙", "campaign"), say("账号数", "accounts"), say("类别", "label"), say("新出现", "new"))
     rows = [
-        (visible(one.campaign_id), one.accounts, _name(one.label, words.LABELS), _yes(one.new))
+        (visible(one.campaign_id), one.accounts, name_of(one.label, words.LABELS), _yes(one.new))
         for one in daily.campaigns
     ]
     return Sheet(say("团伙", "Campaigns"), head, rows)
@@ -208,7 +200,7 @@ def _appeals(daily: Daily) -> Sheet:
     ]
     if found.slowest_h is not None:
         rows.append((say("最慢的终审（小时）", "slowest final answer, hours"), f"{found.slowest_h:g}"))
-    return Sheet(say("申诉", "Appeals"), ("", _sides(daily)[0]), rows)
+    return Sheet(say("申诉", "Appeals"), ("", sides(daily)[0]), rows)
 
 
 def _running(daily: Daily) -> Sheet:
@@ -226,7 +218,7 @@ def _running(daily: Daily) -> Sheet:
             (say("审计没赶上、Kafka 已删的记录", "records Kafka deleted before they were read"), daily.lost, "")
         )
     note = say(f"据审计链第 {daily.head.seq} 条为止", f"by the audit log as far as entry {daily.head.seq}")
-    return Sheet(say("运行", "Running"), ("", *_sides(daily)), rows, note)
+    return Sheet(say("运行", "Running"), ("", *sides(daily)), rows, note)
 
 
 def _both(name: str, now: dict[str, int], before: dict[str, int], key: str) -> tuple[Cell, ...]:
@@ -242,78 +234,3 @@ def _clock(ms: int) -> str:
         return f"{datetime.fromtimestamp(ms / 1000).astimezone():%m-%d %H:%M}"
     except (ValueError, OverflowError, OSError):  # whoever writes a record writes its time
         return str(ms)
-
-
-# --- text, page
-
-
-def text(daily: Daily, days: int) -> str:
-    """Return the report as text to paste: a line a row, what is 0 left out."""
-    return "\n".join(_lines(daily, days)) + "\n"
-
-
-def _lines(daily: Daily, days: int) -> Iterator[str]:
-    yield title(daily, days)
-    for sheet in sheets(daily):
-        yield ""
-        yield f"【{sheet.title}】" + (f" {sheet.note}" if sheet.note else "")
-        told = [_line(sheet.head, row) for row in sheet.rows if any(cell not in (0, "") for cell in row[1:])]
-        yield from told[:PASTED] or [say("无", "none")]
-        if len(told) > PASTED:
-            yield say(f"……共 {len(told)} 行，全部在表格里", f"… {len(told)} rows: all are in the workbook")
-
-
-def _line(head: Sequence[str], row: Sequence[Cell]) -> str:
-    told = (f"{name} {cell}" for name, cell in zip(head[1:], row[1:], strict=True) if cell not in (0, ""))
-    return f"{row[0]}：" + "，".join(told)
-
-
-def html(daily: Daily, days: int) -> bytes:
-    """Return the report as a page that opens offline and runs nothing."""
-    name = title(daily, days)
-    return page(
-        name, _STYLE, tag("h1", name), *_pictures(daily), *(part for one in sheets(daily) for part in _part(one))
-    )
-
-
-def _pictures(daily: Daily) -> Iterator[Element]:
-    keys = zip(("new", "old"), _sides(daily), strict=True)
-    yield tag("p", *(part for side, said in keys for part in (tag("span", class_=f"key {side}"), said)))
-    now, before = daily.sides
-    if sum(now.moments) or sum(before.moments):
-        yield tag("h2", say("处置数", "Actions"))
-        yield lines(list(_points(daily)), list(_ticks(daily)), say("处置数", "actions"))
-    named = _names(daily, "label")
-    if named:
-        yield tag("h2", say("各类处置数", "Actions by label"))
-        acted = ([_acted(side.by.get("label", {}).get(name, {})) for name in named] for side in (before, now))
-        rows = [Bar(_name(name, words.LABELS), *both) for name, *both in zip(named, *acted, strict=True)]
-        yield bars(rows, say("各类处置数", "actions by label"))
-
-
-def _points(daily: Daily) -> Iterator[tuple[float, int, int]]:
-    now, before = daily.sides
-    for number, (old, new) in enumerate(zip(before.moments, now.moments, strict=True)):
-        yield float(number), old, new
-
-
-def _ticks(daily: Daily) -> Iterator[tuple[float, str]]:
-    """Yield some places along the bottom: hours of a day, days of a week."""
-    parts = len(daily.sides[0].moments)
-    unit = (daily.period.until - daily.period.since) // parts
-    for number in range(0, parts, max(1, parts // 8)):
-        at = datetime.fromtimestamp((daily.period.since + number * unit) / 1000).astimezone()
-        yield float(number), f"{at:%H:%M}" if unit <= HOUR_MS else f"{at:%m-%d}"
-
-
-def _part(sheet: Sheet) -> Iterator[Element]:
-    yield tag("h2", sheet.title)
-    if sheet.note:
-        yield tag("p", sheet.note, class_="dim")
-    if not sheet.rows:
-        yield tag("p", say("无", "none"), class_="dim")
-        return
-    head = tag("tr", *(tag("th", name) for name in sheet.head))
-    yield tag("table", head, *(tag("tr", *(tag("td", str(cell)) for cell in row)) for row in sheet.rows[:SHOWN]))
-    if len(sheet.rows) > SHOWN:
-        yield tag("p", say(f"共 {len(sheet.rows)} 行", f"{len(sheet.rows)} rows"), class_="dim")
