@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +37,8 @@ SETS: Final = (
     "twentieth", "twentyfirst", "twentysecond", "twentythird", "twentyfourth", "twentyfifth", "twentysixth",
     "twentyseventh", "twentyeighth",
 )  # fmt: skip
+#: Of the table: in less no figure is whole.
+WIDTH: Final = 125
 _HOUR_MS: Final = 3_600_000
 Case = dict[str, Any]
 _CARRIED: Final = ("name", "level", "vip", "account_age_days")
@@ -156,10 +159,10 @@ def main() -> None:
         print(json.dumps(figures))
         return
     named = tuple(dict.fromkeys(name for one in figures.values() for name in one))
-    table = Table("", *(name.replace("_", "\n") for name in named))
+    table = Table("", *(name.replace("_", "\n") for name in named), box=box.SIMPLE, padding=(0, 0, 0, 1))
     for name, one in figures.items():
         table.add_row(name, *(f"{one[figure]:.3f}" if figure in one else "" for figure in named))
-    Console().print(table)
+    Console(width=max(Console().width, WIDTH)).print(table)
 
 
 if __name__ == "__main__":
