@@ -35,7 +35,7 @@ SETS: Final = (
     "first", "second", "third", "unseen", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
     "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth",
     "twentieth", "twentyfirst", "twentysecond", "twentythird", "twentyfourth", "twentyfifth", "twentysixth",
-    "twentyseventh", "twentyeighth",
+    "twentyseventh", "twentyeighth", "twentyninth",
 )  # fmt: skip
 #: Of the table: in less no figure is whole.
 WIDTH: Final = 125

@@ -44,6 +44,8 @@ _WEAK: Final = (9, 10)
 _HAN: Final = re.compile(r"[\u4e00-\u9fff]")
 #: In a shorter text a quarter is chance.
 _QUARTER: Final = 8
+#: No more of one are chance, though they be half of the Han.
+_FEW: Final = 3
 #: One sign or code between single characters, again and again: 1=6=1=9=7=4=1, 9[微笑]5[微笑]3…, 7&nbsp;8&nbsp;….
 _STREWN: Final = re.compile(
     r"(\[[^\[\]\n]{1,12}\]|&[a-z]{2,6};|/:[a-z]{2,8}|#[a-z]|\.{3}|[^\w\s.,:]|_)[a-z0-9._](?:\1[a-z0-9._]){5,}"
@@ -188,11 +190,14 @@ def _kept(pattern: re.Pattern[str], text: str) -> Iterator[int]:
 
 
 def _filler(text: str) -> str:
-    """Return the Han that makes up a quarter of a text or more, strewn between the others, or ""."""
-    if len(text) < _QUARTER or len(set(text)) * 4 > len(text) * 3 + 4:  # so many different ones leave none a quarter
+    """Return the Han that makes up a quarter of a text, or half of its Han, strewn between the others, or ""."""
+    again = len(text) - len(set(text))
+    if len(text) < _QUARTER or (again * 4 < len(text) - 4 and again < _FEW):  # none is there so often
         return ""
-    char, count = Counter(text).most_common(1)[0]
-    return char if count * 4 >= len(text) and _HAN.match(char) and char * 2 not in text else ""
+    han = _HAN.findall(text)
+    char, count = Counter(han).most_common(1)[0] if han else ("", 0)
+    often = count * 4 >= len(text) or (count > _FEW and count * 2 >= len(han))
+    return char if often and char * 2 not in text else ""
 
 
 def _options() -> re2.Options:

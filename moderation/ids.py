@@ -96,7 +96,8 @@ class Ids:
         m = _ID_AT.match(text, mark.end - 1 if begun else mark.end)
         if not m or m.start(1) > limit or _is_number(text[limit : m.end(1)]):
             return None
-        written = _underscored("_", m[1][1:] if mark.single and m[1][0] == "_" else m[1])  # v_jinku_66
+        glued = m[1][0] == "_" and m.start(1) == mark.end  # v_jinku_66
+        written = _underscored("_", m[1][1:] if glued else m[1])
         value, end = _joined(text, _stripped(written, mark.type), m.end(1))
         if len(value) < 4 and (filled := _FILLED.match(text, mark.end)):
             m, value, end = filled, filled[1].replace(filled[2], ""), filled.end(1)

@@ -190,6 +190,8 @@ def found(text: str, finder: HandleFinder = FINDER) -> list[str]:
         ("薇\n信\nmo_li_\n77", ["wx:mo_li_77"]),
         ("add line mo_li77", ["line:mo_li77"]),
         ("w.w.w.moli77.com", ["url:moli77.com"]),
+        ("加V_mo_li77", ["wx:mo_li77"]),
+        ("加呢我呢微呢信呢 mo_li_er77", ["wx:mo_li_er77"]),
         ("Q把字母去掉 6a8b3c9d5e7f0g1", ["qq:68395701"]),
         ("我的企鹅去掉前两位88再念:88四零一七三八五六二九", ["qq:4017385629"]),
         # in markup
